@@ -1,0 +1,200 @@
+"""Run the notebooks headless, each in a fresh kernel; stop at the first failure, resume where it stopped."""
+
+import ast
+import difflib
+import hashlib
+import json
+import platform
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import nbformat
+import papermill
+
+import sneakerlib
+from sneakerlib import InputError
+from sneakerlib.runs import replacing, write_json
+
+# The smoke setting, for notebooks that declare these parameters: everything runs, nothing is learned well.
+QUICK = {
+    "CLASSES": 3,
+    "PER_CLASS": 16,
+    "EPOCHS": 2,
+    "FINE_TUNE_EPOCHS": 1,
+    "SIZE": 64,
+    "FROZEN_SIZE": 96,
+    "FINE_TUNE_SIZE": 64,
+}
+LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pillow", "papermill")
+
+
+def series(only: list[str] | None = None) -> list[Path]:
+    """The notebooks, in order: those under `notebooks/` here, else those beside the package.
+
+    Args:
+        only: Their numbers, such as `["03", "04"]`. Defaults to all.
+    """
+    folders = [Path.cwd() / "notebooks", Path(sneakerlib.__file__).parent.parent / "notebooks"]
+    found = next((files for folder in folders if (files := sorted(folder.glob("[0-9][0-9]_*.ipynb")))), [])
+    if not found:
+        raise InputError("there are no notebooks here: run this inside a clone of the project")
+    numbers = {file.name[:2]: file for file in found}
+    if unknown := [number for number in only or [] if number not in numbers]:
+        raise InputError(f"there is no notebook {', '.join(unknown)}: there are {', '.join(numbers)}")
+    return [file for number, file in numbers.items() if not only or number in only]
+
+
+def declared(notebook: Path) -> dict:
+    """The parameters of a notebook and their defaults, read from its cell tagged `parameters`."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = next((cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])), "")
+    return {
+        line.targets[0].id: ast.literal_eval(line.value)
+        for line in ast.parse(source).body
+        if isinstance(line, ast.Assign)
+    }
+
+
+def parameters_for(notebooks: list[Path], given: dict[str, str]) -> dict[str, dict]:
+    """Share given parameters out to the notebooks that declare them.
+
+    Args:
+        notebooks: From `series`.
+        given: Values by name, as typed; they take the type of the default that they replace.
+
+    Returns:
+        Parameters by notebook name.
+
+    Raises:
+        InputError: If no notebook declares a name, or a value does not fit the default's type.
+    """
+    known = {notebook.stem: declared(notebook) for notebook in notebooks}
+    names = sorted({name for defaults in known.values() for name in defaults})
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            raise InputError(f"no notebook has a parameter {name}: {hint}")
+    return {
+        stem: {name: _typed(name, text, defaults[name]) for name, text in given.items() if name in defaults}
+        for stem, defaults in known.items()
+    }
+
+
+def _typed(name: str, text, default):
+    if isinstance(default, str) or not isinstance(text, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(default):
+        raise InputError(f"parameter {name} takes a {type(default).__name__} such as {default!r}, not {text!r}")
+    return value
+
+
+def run(
+    out: str | Path = "runs/default",
+    images: str | Path = "",
+    labels: list[str] | None = None,
+    only: list[str] | None = None,
+    parameters: dict[str, str] | None = None,
+    quick: bool = False,
+    resume: bool = False,
+) -> dict:
+    """Execute the series into a run folder.
+
+    Args:
+        out: The run folder. Defaults to `runs/default`.
+        images: The user's own pictures. Defaults to the embedded sample.
+        labels: Only these classes. Defaults to all.
+        only: Numbers of the notebooks to run. Defaults to all.
+        parameters: Values by parameter name, for every notebook that declares it.
+        quick: Use the smoke setting. Defaults to False.
+        resume: Pass over notebooks finished here with the same text and parameters. Defaults to False.
+
+    Returns:
+        What `run.json` holds: parameters, versions, and per notebook its seconds and headline.
+
+    Raises:
+        InputError: If something given is wrong; nothing is written then.
+        RuntimeError: If a notebook fails; the message says in which cell, with which error, and where to look.
+    """
+    notebooks, out = series(only), Path(out).resolve()
+    if images and not Path(images).is_dir():
+        raise InputError(f"there is no folder {images}: give the folder that holds one sub-folder per class")
+    if images and labels and (unknown := [label for label in labels if not (Path(images) / label).is_dir()]):
+        raise InputError(f"no sub-folder {', '.join(unknown)} under {images}: check --labels")
+    chosen = parameters_for(notebooks, parameters or {})
+    common = (QUICK if quick else {}) | ({"LABELS": ",".join(labels)} if labels else {})
+    common |= {"RUN": out.as_posix()} | ({"IMAGES": Path(images).resolve().as_posix()} if images else {})
+    record = _earlier(out) if resume else {}
+    record |= {"versions": _versions()}
+    done, fresh = record.setdefault("notebooks", {}), False
+    for notebook in notebooks:
+        defaults = declared(notebook)
+        settings = {name: value for name, value in common.items() if name in defaults} | chosen[notebook.stem]
+        shown = {name: value for name, value in settings.items() if name != "RUN"}
+        key = {"parameters": shown, "source": hashlib.sha256(notebook.read_bytes()).hexdigest()}
+        earlier = done.get(notebook.stem, {})
+        if not fresh and key.items() <= earlier.items() and (out / notebook.name).is_file():
+            print(f"{notebook.stem:<32} done before  {earlier['headline']}", flush=True)
+            continue
+        fresh = True  # what comes later builds on this one
+        done.pop(notebook.stem, None)
+        seconds = execute(notebook, out, settings)
+        done[notebook.stem] = key | {"seconds": round(seconds, 1), "headline": _headline(out, notebook)}
+        write_json(out / "run.json", record)
+        print(f"{notebook.stem:<32} {seconds:>7.0f} s  {done[notebook.stem]['headline']}", flush=True)
+    return record
+
+
+def execute(notebook: Path, out: Path, parameters: dict) -> float:
+    """Run one notebook in a fresh kernel; the executed copy appears in `out` when it is whole. Returns seconds."""
+    start, failed = time.monotonic(), out / f"{notebook.stem}.failed.ipynb"
+    with replacing(out / notebook.name) as beside:
+        try:
+            papermill.execute_notebook(
+                notebook,
+                beside,
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar=sys.stderr.isatty(),
+                log_output=False,
+            )
+        except papermill.PapermillExecutionError as error:
+            beside.replace(failed)
+            raise RuntimeError(
+                f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: "
+                f"{(error.evalue.strip().splitlines() or ['no message'])[0]} (look at {failed}, mend the cause, go on with --resume)"
+            ) from error
+    failed.unlink(missing_ok=True)
+    return time.monotonic() - start
+
+
+def _headline(out: Path, notebook: Path) -> str:
+    result = out / "results" / f"{notebook.stem}.json"
+    return json.loads(result.read_text(encoding="utf-8"))["headline"] if result.is_file() else ""
+
+
+def _earlier(out: Path) -> dict:
+    try:
+        return json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise InputError(f"{out / 'run.json'} is damaged: run without --resume") from error
+
+
+def _versions() -> dict:
+    found = {"python": platform.python_version(), "sneakerlib": sneakerlib.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,223 @@
+"""The catalog: one table, one row per picture, from the first download to the last correction."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from sneakerlib import InputError
+from sneakerlib.runs import replacing
+
+SPLITS = ("train", "val", "test")
+FACTS = ["path", "label", "sha256", "width", "height", "mode", "format"]
+COLUMNS = [*FACTS, "source_url", "licence", "creator", "issue", "group", "split"]
+HERE = "folder"  # only in the file: where the pictures are, seen from the file
+
+
+def folder_of(catalog: pd.DataFrame) -> Path:
+    """The picture folder that the catalog's paths start from."""
+    try:
+        return Path(catalog.attrs["folder"])
+    except KeyError:
+        raise InputError(
+            "this table does not know its picture folder: make it with catalog.read or catalog.load"
+        ) from None
+
+
+def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
+    """Read a folder with one sub-folder per class into a catalog, sorted by path.
+
+    Args:
+        folder: The picture folder. Hidden files are passed over; no extension is expected, since extensions lie.
+        labels: Only these classes. Defaults to all.
+
+    Returns:
+        A validated catalog. A file whose header cannot be read has width 0; `clean.audit` says why.
+
+    Raises:
+        InputError: If there are no pictures, or a wanted class has no sub-folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}: give the folder that holds one sub-folder per class")
+    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if unknown := sorted(set(labels or []) - set(found)):
+        raise InputError(f"no sub-folder {', '.join(unknown)} under {folder}: there are {_some(found)}")
+    wanted = [label for label in found if not labels or label in labels]
+    files = [file for label in wanted for file in sorted((folder / label).rglob("*"))]
+    files = [
+        file
+        for file in files
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    if not files:
+        example = folder / (wanted[0] if wanted else "air_jordan_1") / "*.jpg"
+        raise InputError(f"no pictures under {folder}: expected one sub-folder per class, for example {example}")
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(lambda file: facts(file, folder), files))
+    return validate(blank(rows, folder), str(folder))
+
+
+def blank(rows: list[dict], folder: str | Path) -> pd.DataFrame:
+    """Make a catalog of these rows, with the columns that they lack left empty."""
+    catalog = pd.DataFrame(rows).reindex(
+        columns=[*COLUMNS, *sorted({key for row in rows for key in row} - set(COLUMNS))]
+    )
+    catalog = catalog.fillna({column: "" for column in COLUMNS if column not in ("width", "height")})
+    catalog = catalog.fillna({"width": 0, "height": 0}).astype({"width": int, "height": int})
+    catalog = catalog.sort_values("path", ignore_index=True)
+    catalog.attrs["folder"] = str(folder)
+    return catalog
+
+
+def facts(file: Path, folder: Path) -> dict:
+    """What a catalog row says of a file itself: path, label, content hash, size, mode and format from its header."""
+    content = file.read_bytes()
+    path = file.relative_to(folder)
+    row = {"path": path.as_posix(), "label": path.parts[0], "sha256": hashlib.sha256(content).hexdigest()}
+    try:
+        with Image.open(file) as image:
+            return row | {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
+    except Exception:  # Pillow's readers raise whatever a damaged header leads them to; the audit says what
+        return row | {"width": 0, "height": 0, "mode": "", "format": ""}
+
+
+def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the catalog if it keeps its contract; else raise an InputError that names source, row and cure."""
+
+    def refuse(wrong: pd.Series, problem: str, cure: str) -> None:
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise InputError(f"{source}, row {row + 2}: {problem.format(**catalog.iloc[row])}: {cure}")
+
+    if missing := [column for column in COLUMNS if column not in catalog]:
+        raise InputError(f"{source} has no column {', '.join(missing)}: make the catalog anew with `sneakerlib split`")
+    paths = catalog.path.map(PurePosixPath)
+    refuse(
+        catalog.path.eq("") | paths.map(lambda p: p.is_absolute() or ".." in p.parts),
+        "path '{path}' leads out of the folder",
+        "use a path inside it",
+    )
+    refuse(catalog.path.duplicated(), "path '{path}' appears twice", "keep one of the rows")
+    refuse(catalog.label.eq(""), "'{path}' has no label", "name its class or remove the row")
+    refuse(~catalog.split.isin(["", *SPLITS]), "split '{split}' is unknown", "use train, val, test or leave it empty")
+    refuse(
+        catalog.issue.ne("") & catalog.split.ne(""),
+        "'{path}' is set aside ({issue}) and has a split",
+        "empty one of the two",
+    )
+    placed = catalog[catalog.split.ne("") & catalog.group.ne("")]
+    torn = placed.groupby("group").split.nunique()
+    refuse(
+        catalog.group.isin(torn.index[torn > 1]),
+        "group {group} of '{path}' sits in two splits",
+        "give its twins one split",
+    )
+    return catalog
+
+
+def save(catalog: pd.DataFrame, file: str | Path, home: str | Path | None = None) -> Path:
+    """Write the catalog as CSV, in one step, with the way to its picture folder.
+
+    Args:
+        catalog: The table.
+        file: Where to.
+        home: The folder that the file will lie in, if it is moved there later. Defaults to the folder of `file`.
+    """
+    file = Path(file)
+    home = Path(home or file.parent).resolve()
+    try:
+        way = Path(os.path.relpath(folder_of(catalog).resolve(), home)).as_posix()
+    except ValueError:  # another drive on Windows
+        way = folder_of(catalog).resolve().as_posix()
+    with replacing(file) as beside:
+        validate(catalog, str(file)).assign(**{HERE: way}).to_csv(beside, index=False, lineterminator="\n")
+    return file
+
+
+def load(file: str | Path) -> pd.DataFrame:
+    """Read and validate a catalog that `save` wrote; its pictures are found from the file's own place."""
+    file = Path(file)
+    if not file.is_file():
+        raise InputError(f"there is no catalog {file}: make one with `sneakerlib split IMAGES --out {file}`")
+    try:
+        catalog = pd.read_csv(file, dtype=str, keep_default_na=False)
+        catalog = catalog.astype({column: int for column in ("width", "height") if column in catalog})
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{file} is not a catalog ({str(error).splitlines()[0]}): make it anew with `sneakerlib split`"
+        ) from error
+    way = catalog.pop(HERE).iloc[0] if HERE in catalog and len(catalog) else "."
+    catalog.attrs["folder"] = str((file.parent / way).resolve())
+    return validate(catalog, str(file))
+
+
+def usable(catalog: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
+    """The rows without an issue, of one split if it is named."""
+    rows = catalog[catalog.issue.eq("")]
+    return rows if split is None else rows[rows.split.eq(split)]
+
+
+def keep_splits(catalog: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+    """Give each picture the split that it had in an earlier catalog: a test picture stays a test picture."""
+    known = earlier.drop_duplicates("sha256").set_index("sha256").split
+    return catalog.assign(split=catalog.sha256.map(known).fillna("").where(catalog.issue.eq(""), ""))
+
+
+def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: int = 0) -> pd.DataFrame:
+    """Share the pictures out to train, val and test: whole groups, every label in every split, reproducible.
+
+    Args:
+        catalog: The pictures. Rows that have a split keep it, rows with an issue get none, and twins (rows of one
+            group, or of one content) always stay together.
+        val: Fraction of each label's pictures for validation, 0 to 1. Defaults to 0.15.
+        test: Fraction of each label's pictures for the final test, 0 to 1. Defaults to 0.15.
+        seed: Decides which groups go where, independent of the order of the rows. Defaults to 0.
+
+    Returns:
+        A copy of the catalog with `split` filled in.
+
+    Raises:
+        InputError: If the fractions leave nothing to train on, or a label has too few groups for them.
+    """
+    shares = {"test": test, "val": val, "train": 1 - val - test}
+    if min(val, test) < 0 or shares["train"] <= 0:
+        raise InputError(f"val {val} and test {test} must be at least 0 and add up to less than 1")
+    good = usable(catalog)
+    if good.empty:
+        raise InputError("no usable pictures to split: see the column `issue` for why each was set aside")
+    group = good.group.where(good.group.ne(""), good.sha256)
+    units = pd.DataFrame({"group": group, "label": good.label, "sha256": good.sha256, "split": good.split})
+    units = (
+        units.sort_values(["group", "label", "sha256"])
+        .groupby("group")
+        .agg(label=("label", lambda labels: labels.mode().iloc[0]), size=("label", "size"), split=("split", "max"))
+    )
+    units["order"] = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in units.index]
+    wanted = [name for name in ("test", "val", "train") if shares[name] > 0]
+    for label, members in units.sort_values("order").groupby("label"):
+        if len(members) < len(wanted):
+            raise InputError(
+                f"class {label} has {len(members)} usable picture groups, too few for {' + '.join(wanted)}: "
+                "add pictures, leave the class out with --labels, or set --val or --test to 0"
+            )
+        total = members["size"].sum()
+        held = {name: members["size"][members.split.eq(name)].sum() for name in wanted}
+        for name, size in members["size"][members.split.eq("")].items():
+            empty = [part for part in wanted if not held[part]]
+            place = max(empty or wanted, key=lambda part: shares[part] * total - held[part])
+            units.loc[name, "split"] = place
+            held[place] += size
+    placed = catalog.split.copy()
+    placed.loc[good.index] = group.map(units.split)
+    return catalog.assign(split=placed)
+
+
+def _some(names: list[str], most: int = 6) -> str:
+    return (
+        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
+    )

@@ -1,0 +1,191 @@
+"""The command `sneakerlib`: one verb per topic of the series."""
+
+import argparse
+import json
+import sys
+
+from sneakerlib import InputError, __version__
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong."""
+
+    def error(self, message: str):
+        """Exit with 2."""
+        self.exit(2, f"sneakerlib: {message}: see `{self.prog} --help`\n")
+
+
+def _labels(text: str) -> list[str]:
+    return [label.strip() for label in text.split(",") if label.strip()]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every verb and its options."""
+    top = Parser(prog="sneakerlib", description="From a folder with one sub-folder per class to an honest classifier.")
+    top.add_argument("--version", action="version", version=f"sneakerlib {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(function, text: str, *, labels: bool = False, split: bool = False) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(function.__name__.strip("_"), help=text, description=text)
+        sub.set_defaults(call=function)
+        sub.add_argument("--json", action="store_true", help="print the result as JSON")
+        if labels:
+            sub.add_argument("--labels", type=_labels, metavar="A,B,C", help="only these classes")
+        if split:
+            sub.add_argument("--val", type=float, default=0.15, help="fraction for validation (default: %(default)s)")
+            sub.add_argument(
+                "--test", type=float, default=0.15, help="fraction for the final test (default: %(default)s)"
+            )
+            sub.add_argument("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
+        return sub
+
+    sub = verb(_sample, "draw the embedded sample: invented sneakers with planted defects")
+    sub.add_argument("out", metavar="OUT")
+    sub.add_argument("--classes", type=int, default=5, help="2 to 23 (default: %(default)s)")
+    sub.add_argument("--per-class", type=int, default=100, help="pictures per class (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    sub.add_argument("--no-defects", action="store_true", help="plant no defects")
+
+    sub = verb(_split, "audit a picture folder and split it into train, val and test", labels=True, split=True)
+    sub.add_argument("images", metavar="IMAGES")
+    sub.add_argument("--out", default="catalog.csv", help="(default: %(default)s)")
+
+    sub = verb(_train, "train a model folder", labels=True, split=True)
+    sub.add_argument("images", metavar="IMAGES|catalog.csv")
+    sub.add_argument("--out", required=True, metavar="MODEL")
+    sub.add_argument("--recipe", default="frozen", help="frozen, fine-tune, scratch or linear (default: %(default)s)")
+    sub.add_argument("--backbone", default="efficientnet-lite0", help="(default: %(default)s, which needs no download)")
+    sub.add_argument("--size", type=int, metavar="PX", help="picture size (default: the recipe's own)")
+    sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
+
+    sub = verb(_evaluate, "score a model on pictures", labels=True)
+    sub.add_argument("model", metavar="MODEL")
+    sub.add_argument("images", metavar="IMAGES|catalog.csv")
+    sub.add_argument("--split", default="test", choices=["train", "val", "test", "all"], help="(default: %(default)s)")
+    sub.add_argument("--out", metavar="DIR", help="write predictions.csv and the confusion matrix there")
+
+    sub = verb(_classify, "name what is on some pictures")
+    sub.add_argument("model", metavar="MODEL")
+    sub.add_argument("pictures", metavar="PICTURE_OR_URL", nargs="+")
+
+    sub = verb(_run, "run the notebook series headless", labels=True)
+    sub.add_argument("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
+    sub.add_argument("--out", default="runs/default", metavar="RUN", help="(default: %(default)s)")
+    sub.add_argument("--only", type=_labels, metavar="03,04", help="only these notebooks")
+    sub.add_argument("--quick", action="store_true", help="smoke setting: everything runs, nothing is learned well")
+    sub.add_argument("--resume", action="store_true", help="go on after the last finished notebook")
+    sub.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    return top
+
+
+def _show(options: argparse.Namespace, content: dict, lines: list[str]) -> None:
+    print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
+
+
+def _sample(options):
+    from sneakerlib import sample
+
+    truth = sample.make(options.out, options.classes, options.per_class, options.seed, not options.no_defects)
+    counts = truth.defect.replace("", "good").value_counts().to_dict()
+    _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
+
+
+def _split(options):
+    from sneakerlib import catalog, clean
+
+    table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed)
+    catalog.save(table, options.out)
+    counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()
+    _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
+
+
+def _train(options):
+    from sneakerlib import clean, recipes
+
+    if options.recipe not in recipes.RECIPES:
+        raise InputError(f"there is no recipe {options.recipe!r}: use {', '.join(recipes.RECIPES)}")
+    table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed)
+    history = recipes.train(
+        table,
+        options.recipe,
+        options.out,
+        options.backbone,
+        options.size,
+        options.epochs,
+        options.seed,
+        progress=not options.json,
+    )
+    best = float(history.val_accuracy.max())
+    _show(options, {"out": options.out, "val_accuracy": best}, [f"{options.out}: validation accuracy {best:.3f}"])
+
+
+def _evaluate(options):
+    from sneakerlib import evaluation, modelfolder
+
+    saved = modelfolder.load(options.model)
+    rows = evaluation.pictures_for(saved, options.images, options.split, options.labels)
+    table = evaluation.predictions(saved, rows, None if options.split == "all" else options.split)
+    numbers = evaluation.scores(table)
+    if options.out:
+        evaluation.write(table, options.out)
+    low, high = numbers["accuracy_interval"]
+    lines = [f"{name:<14} {numbers[name]:.4g}" for name in ("n", "accuracy", "macro_f1", "top3_accuracy", "ece")]
+    _show(options, numbers, [*lines[:2], f"{'95 % interval':<14} {low:.4f} to {high:.4f}", *lines[2:]])
+
+
+def _classify(options):
+    from sneakerlib import collect, evaluation, modelfolder
+    from sneakerlib.pictures import open_rgb
+
+    modelfolder.check(options.model)
+    pictures, refused = {}, []
+    for name in options.pictures:
+        try:
+            pictures[name] = open_rgb(collect.fetch(name) if name.startswith(("http://", "https://")) else name)
+        except InputError as error:
+            refused.append(str(error).replace("these bytes", name))
+    if pictures:
+        answers = evaluation.classify(modelfolder.load(options.model), pictures)
+        top = {
+            name: ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]) for name, row in answers.items()
+        }
+        _show(options, answers, [f"{name}: {line}" for name, line in top.items()])
+    for reason in refused:
+        print(f"sneakerlib: {reason}", file=sys.stderr)
+    return 2 if refused else 0
+
+
+def _run(options):
+    from sneakerlib import batch
+
+    given = {name: value for name, value in options.parameters}
+    record = batch.run(options.out, options.images, options.labels, options.only, given, options.quick, options.resume)
+    if options.json:
+        print(json.dumps(record, indent=2))
+    else:
+        print(f"everything is in {options.out}: executed notebooks, results/*.json, figures/, models/")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb: 0 if all went well, 2 if something given is wrong, 1 if the work failed."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.call(options) or 0
+    except InputError as error:
+        print(f"sneakerlib: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in ("tensorflow", "jax", "torch"):
+            raise
+        print(f"sneakerlib: {error.name} is not installed: pip install 'sneakerlib[tensorflow]'", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"sneakerlib: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sneakerlib: stopped; `sneakerlib run` goes on with --resume", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

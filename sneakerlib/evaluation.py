@@ -1,0 +1,221 @@
+"""What a model is worth: predictions as a table, scores with intervals, the confusion between classes."""
+
+import math
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, top_k_accuracy_score
+
+from sneakerlib import InputError
+from sneakerlib.catalog import usable
+from sneakerlib.pictures import fit
+from sneakerlib.runs import replacing
+
+BATCH = 32
+ECE_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+
+
+def predictions(
+    saved, catalog: pd.DataFrame, split: str | None = "test", cache: str | Path | None = None
+) -> pd.DataFrame:
+    """Ask a model about every picture of a split.
+
+    Args:
+        saved: From `modelfolder.load`.
+        catalog: The table; pictures of classes that the model does not know are left out.
+        split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
+        cache: Folder of decoded pictures. Defaults to the user's cache folder.
+
+    Returns:
+        One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class; these
+        sum to 1.
+
+    Raises:
+        InputError: If no picture is left.
+    """
+    from sneakerlib import pipeline, training
+
+    rows = usable(catalog, split)
+    rows = rows[rows.label.isin(saved.labels)]
+    if rows.empty:
+        raise InputError(
+            f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
+        )
+    logits = training.predict(
+        saved.model, pipeline.Batches(rows, pipeline.pack(rows, saved.size, cache), saved.labels, BATCH)
+    )
+    probabilities = saved.probabilities(logits)
+    table = rows[["path", "label"]].reset_index(drop=True)
+    table["predicted"] = np.array(saved.labels)[probabilities.argmax(1)]
+    table["confidence"] = probabilities.max(1)
+    table["correct"] = table.predicted.eq(table.label)
+    table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in saved.labels]))
+    table.attrs = dict(catalog.attrs)
+    return table
+
+
+def classify(saved, pictures: dict[str, Image.Image]) -> dict[str, dict[str, float]]:
+    """Name what is on some pictures.
+
+    Args:
+        saved: From `modelfolder.load`.
+        pictures: RGB pictures from `pictures.open_rgb`, by the name that each gets in the answer.
+
+    Returns:
+        For each name, the probability per class, the likeliest first.
+    """
+    inputs = np.stack([fit(picture, saved.size) for picture in pictures.values()]).astype(np.float32)
+    starts = range(0, len(inputs), BATCH)
+    logits = np.concatenate([saved.model.predict_on_batch(inputs[at : at + BATCH]) for at in starts])
+    answers = {}
+    for name, row in zip(pictures, saved.probabilities(logits), strict=True):
+        answers[name] = {saved.labels[at]: float(row[at]) for at in np.argsort(-row, kind="stable")}
+    return answers
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval for an accuracy that stays inside [0, 1] even for few pictures.
+
+    Args:
+        correct: Number of pictures classified right.
+        total: Number of pictures; at least 1.
+        confidence: Coverage of the interval, between 0 and 1. Defaults to 0.95.
+
+    Returns:
+        Lower and upper bound, as fractions.
+
+    Raises:
+        InputError: If `total` is 0 or `correct` does not lie between 0 and `total`.
+
+    Source: Wilson (1927); agrees with statsmodels' `proportion_confint(method="wilson")`.
+
+    >>> [round(bound, 3) for bound in wilson_interval(90, 100)]
+    [0.826, 0.945]
+    """
+    if total < 1 or not 0 <= correct <= total:
+        raise InputError(f"{correct} of {total} is no share: give at least one picture")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = correct / total
+    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def scores(predictions: pd.DataFrame) -> dict:
+    """The numbers that anyone would quote.
+
+    Returns:
+        n, accuracy, accuracy_interval (95 %, Wilson), macro_f1 (over the labels that occur), top3_accuracy, ece.
+    """
+    p = _probabilities(predictions)
+    number = {label: at for at, label in enumerate(_labels(predictions))}
+    targets = predictions.label.map(number)
+    k = min(3, len(number))
+    top = 1.0 if k == len(number) else top_k_accuracy_score(targets, p, k=k, labels=range(len(number)))
+    return {
+        "n": len(predictions),
+        "accuracy": float(predictions.correct.mean()),
+        "accuracy_interval": list(wilson_interval(int(predictions.correct.sum()), len(predictions))),
+        "macro_f1": float(f1_score(predictions.label, predictions.predicted, average="macro", zero_division=0)),
+        "top3_accuracy": float(top),
+        "ece": expected_calibration_error(predictions),
+    }
+
+
+def expected_calibration_error(predictions: pd.DataFrame) -> float:
+    """How far confidence and accuracy lie apart, averaged over 15 equal-width bins of confidence (Guo et al. 2017)."""
+    bins = np.minimum((predictions.confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = predictions.groupby(bins).agg(
+        confidence=("confidence", "mean"), correct=("correct", "mean"), n=("correct", "size")
+    )
+    return float(((gaps.confidence - gaps.correct).abs() * gaps.n).sum() / len(predictions))
+
+
+def per_class(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Precision, recall, F1 and number of pictures of every class, worst F1 first."""
+    labels = _labels(predictions)
+    values = precision_recall_fscore_support(predictions.label, predictions.predicted, labels=labels, zero_division=0)
+    table = pd.DataFrame(
+        dict(zip(("precision", "recall", "f1", "pictures"), values, strict=True)), index=pd.Index(labels, name="label")
+    )
+    return table.sort_values("f1", kind="stable")
+
+
+def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Counts of pictures: one row per given label, one column per predicted class."""
+    labels = _labels(predictions)
+    counts = confusion_matrix(predictions.label, predictions.predicted, labels=labels)
+    return pd.DataFrame(counts, index=pd.Index(labels, name="label"), columns=pd.Index(labels, name="predicted"))
+
+
+def confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Which class is taken for which, most often first: label, predicted, pictures."""
+    wrong = predictions[~predictions.correct]
+    return (
+        wrong.groupby(["label", "predicted"])
+        .size()
+        .rename("pictures")
+        .reset_index()
+        .sort_values("pictures", ascending=False, kind="stable")
+    )
+
+
+def write(predictions: pd.DataFrame, folder: str | Path) -> None:
+    """Write `predictions.csv`, `per_class.csv` and `confusion.csv` into a folder."""
+    tables = {
+        "predictions": predictions.set_index("path"),
+        "per_class": per_class(predictions),
+        "confusion": confusion(predictions),
+    }
+    for name, table in tables.items():
+        with replacing(Path(folder) / f"{name}.csv") as beside:
+            table.to_csv(beside, lineterminator="\n")
+
+
+def _labels(predictions: pd.DataFrame) -> list[str]:
+    return [column[2:] for column in predictions if column.startswith("p_")]
+
+
+def _probabilities(predictions: pd.DataFrame) -> np.ndarray:
+    return predictions[[f"p_{label}" for label in _labels(predictions)]].to_numpy()
+
+
+def pictures_for(saved, source: str | Path, split: str = "test", labels: list[str] | None = None) -> pd.DataFrame:
+    """The catalog rows of a folder or catalog file that a model may be judged on.
+
+    Args:
+        saved: From `modelfolder.load`; it remembers which picture was in which split.
+        source: A picture folder, or a catalog file, whose own splits then count.
+        split: `train`, `val` or `test`; `all` takes every picture, for a folder that the model has never seen.
+        labels: Only these classes. Defaults to the model's.
+
+    Raises:
+        InputError: If none of the pictures is in that split.
+    """
+    from sneakerlib import catalog as catalogs
+    from sneakerlib import clean
+
+    source = Path(source)
+    if source.is_file():
+        rows = catalogs.load(source)
+    else:
+        there = [label for label in saved.labels if (source / label).is_dir()] if source.is_dir() else None
+        rows = catalogs.read(source, labels or there or None)
+        if split == "all":
+            rows = clean.apply(rows, clean.audit(rows))
+        else:
+            known = saved.catalog.set_index("path")
+            rows = rows[rows.path.isin(known.index)]
+            rows = rows[rows.sha256.eq(rows.path.map(known.sha256))]
+            rows = rows.assign(
+                issue=rows.path.map(known.issue), group=rows.path.map(known.group), split=rows.path.map(known.split)
+            )
+    rows = rows[rows.label.isin(labels or saved.labels)]
+    if usable(rows, None if split == "all" else split).empty:
+        raise InputError(
+            f"no picture under {source} was in the model's {split} split: use --split all for pictures new to it"
+        )
+    return rows

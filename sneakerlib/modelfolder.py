@@ -1,0 +1,133 @@
+"""The model folder: a trained network with all that is needed to use it, and the record of what it was trained on."""
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sneakerlib import InputError
+from sneakerlib import catalog as catalogs
+from sneakerlib.runs import replacing, write_json
+
+PARTS = ("model.keras", "labels.json", "history.csv", "catalog.csv", "card.md")
+LIBRARIES = ("sneakerlib", "keras", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A loaded model folder.
+
+    Attributes:
+        model: RGB pictures of 0 to 255, (batch, size, size, 3), to logits (batch, classes).
+        labels: The classes, in the order of the logits.
+        size: Height and width in pixels that the model wants.
+        temperature: Divides the logits before the softmax; 1 leaves them as they are.
+        info: Everything else in `labels.json`: backbone, recipe, seed, versions, the data's fingerprint.
+        history: One row per epoch.
+        catalog: The pictures it was trained with, and in which split each was.
+    """
+
+    model: Any
+    labels: list[str]
+    size: int
+    temperature: float
+    info: dict
+    history: pd.DataFrame
+    catalog: pd.DataFrame
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Softmax of the logits at this model's temperature, in float64 so that each row sums to 1 within 1e-12."""
+        scaled = logits.astype(np.float64) / self.temperature
+        powers = np.exp(scaled - scaled.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+
+def save(
+    model,
+    folder: str | Path,
+    catalog: pd.DataFrame,
+    labels: list[str],
+    history: pd.DataFrame,
+    recipe: str,
+    seed: int = 0,
+) -> Path:
+    """Write the model folder in one step; an earlier one of that name is replaced.
+
+    Args:
+        model: From `models`, trained.
+        folder: Where to.
+        catalog: The split catalog that it was trained on.
+        labels: The classes, in the order of the logits.
+        history: From `training`.
+        recipe: How it was trained, such as `frozen`, `fine-tune` or `scratch`.
+        seed: The seed it was trained with. Defaults to 0.
+    """
+    used = catalogs.usable(catalog)
+    rows = used[["path", "label", "sha256", "split"]].sort_values("path").to_csv(index=False, lineterminator="\n")
+    info = {
+        "labels": list(labels),
+        "size": model.input_shape[1],
+        "temperature": 1.0,
+        "abstain_below": 0.0,
+        "backbone": model.name,
+        "recipe": recipe,
+        "parameters": model.count_params(),
+        "seed": seed,
+        "pictures": {split: int(count) for split, count in used.split.value_counts().sort_index().items()},
+        "data": hashlib.sha256(rows.encode()).hexdigest(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+    with replacing(folder) as beside:
+        beside.mkdir()
+        model.save(beside / "model.keras")
+        write_json(beside / "labels.json", info)
+        history.to_csv(beside / "history.csv", lineterminator="\n")
+        catalogs.save(catalog, beside / "catalog.csv", home=folder)
+        (beside / "card.md").write_text(_card(info, history), encoding="utf-8")
+    return Path(folder)
+
+
+def _card(info: dict, history: pd.DataFrame) -> str:
+    counts = ", ".join(f"{count} {split}" for split, count in info["pictures"].items())
+    return (
+        f"# {info['backbone']}, {info['recipe']}\n\n"
+        f"Tells {len(info['labels'])} classes apart: {', '.join(info['labels'])}.\n\n"
+        f"- Input: RGB pictures of {info['size']} x {info['size']} pixels, 0 to 255.\n"
+        "- Output: logits; their softmax gives probabilities.\n"
+        f"- Pictures: {counts}. Which one was in which split: `catalog.csv`.\n"
+        f"- Best validation accuracy: {history['val_accuracy'].max():.3f}; it chose the epoch, so it flatters.\n"
+        f"- Parameters: {info['parameters']:,}. Seed: {info['seed']}.\n\n"
+        "It answers with one of its classes whatever it is shown, also for a picture that is none of them.\n"
+    )
+
+
+def check(folder: str | Path) -> None:
+    """Raise an InputError if the model folder is missing, or a part of it is."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no model folder {folder}: train one with `sneakerlib train IMAGES --out {folder}`")
+    if missing := [part for part in PARTS if not (folder / part).is_file()]:
+        raise InputError(
+            f"the model folder {folder} lacks {', '.join(missing)}: train it again or copy the whole folder"
+        )
+    try:
+        info = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        labels, size, temperature = info.pop("labels"), info.pop("size"), info.pop("temperature")
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"{folder / 'labels.json'} is damaged ({error}): train the model again or copy it anew"
+        ) from error
+    from sneakerlib.quiet import keras  # late: a missing part is named without waiting for TensorFlow
+
+    try:
+        model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
+    except Exception as error:  # a broken zip, a strange layer, another Keras: each raises something else
+        raise InputError(f"{folder / 'model.keras'} cannot be loaded: train the model again or copy it anew") from error
+    history = pd.read_csv(folder / "history.csv", index_col="epoch")
+    return Saved(model, labels, size, temperature, info, history, catalogs.load(folder / "catalog.csv"))

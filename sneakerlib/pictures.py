@@ -1,0 +1,75 @@
+"""Open any picture file in the one way that training, evaluation and serving share."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from sneakerlib import InputError
+
+WHITE = (255, 255, 255)
+
+
+def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Image:
+    """Decode a picture in full: upright, RGB, transparent parts over white.
+
+    Args:
+        source: A path, or the bytes of a picture file. The file's name and extension don't matter.
+        longest: Wanted longer side in pixels, a hint that lets large JPEGs decode at a fraction of the cost (the
+            answer may be larger). Defaults to the full size.
+
+    Returns:
+        A PIL picture of mode RGB.
+
+    Raises:
+        InputError: If this is not a picture, or a damaged one, or one of more than `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    name = "these bytes" if isinstance(source, bytes) else str(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                if longest:
+                    image.draft(image.mode, (longest, longest))
+                image.load()  # `verify()` would pass a truncated JPEG
+                return to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {name}: check the path") from error
+    except Exception as error:  # Pillow's readers raise whatever a damaged header leads them to
+        reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).splitlines()[0][:80]
+        raise InputError(f"{name} cannot be read as a picture ({reason}): replace it or leave it out") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB: transparency over white, 16 and 32 bits per pixel scaled to 8.
+
+    >>> to_rgb(Image.new("LA", (1, 1), (0, 0))).getpixel((0, 0))
+    (255, 255, 255)
+    >>> to_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
+    (255, 255, 255)
+    """
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.float64)
+        top = next((top for top in (1.0, 255.0, 65535.0) if values.max() <= top), values.max())
+        top = 65535.0 if image.mode.startswith("I;16") else top
+        image = Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, WHITE)
+        ground.alpha_composite(image)
+        image = ground
+    return image.convert("RGB")
+
+
+def fit(image: Image.Image, size: int) -> np.ndarray:
+    """Resize an RGB picture to a square, as numbers.
+
+    The whole picture is squeezed into the square: nothing is cut off, no border is learned.
+
+    Returns:
+        Array of shape (size, size, 3), uint8, 0 to 255.
+    """
+    return np.asarray(image.resize((size, size), Image.BICUBIC))

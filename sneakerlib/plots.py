@@ -1,0 +1,192 @@
+"""Every figure: a table goes in, Axes come out. `save` writes the figure and, beside it, the numbers that it shows."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from sneakerlib import InputError, evaluation
+from sneakerlib.catalog import SPLITS, folder_of
+from sneakerlib.pictures import fit, open_rgb
+from sneakerlib.runs import replacing
+
+RIGHT, WRONG = "black", "#d1001c"
+COLOURS = sns.color_palette("colorblind")
+THUMBNAIL = 160  # pixels
+
+
+def _ready(ax: Axes, numbers: pd.DataFrame, title: str = "", x: str = "", y: str = "") -> Axes:
+    """Label the axes and remember the plotted numbers for `save`."""
+    ax.set(title=title, xlabel=x, ylabel=y)
+    ax.figure.plotted = numbers
+    return ax
+
+
+def save(ax: Axes, path: str | Path) -> Path:
+    """Write `<path>.png` and `<path>.csv` with the plotted numbers, each in one step.
+
+    Args:
+        ax: What one of the functions here returned.
+        path: Folder and name without extension; names are `NN_topic__what`.
+
+    Raises:
+        InputError: If the Axes were not made here, so that their numbers are unknown.
+    """
+    figure, path = ax.figure, Path(path)
+    if not hasattr(figure, "plotted"):
+        raise InputError("this figure has no numbers to save beside it: draw it with a function of sneakerlib.plots")
+    with replacing(path.with_name(path.name + ".png")) as beside:
+        figure.savefig(beside, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    with replacing(path.with_name(path.name + ".csv")) as beside:
+        figure.plotted.to_csv(
+            beside, index=figure.plotted.index.name is not None, lineterminator="\n", float_format="%.6g"
+        )
+    return path.with_name(path.name + ".png")
+
+
+def gallery(
+    rows: pd.DataFrame,
+    titles: pd.Series | None = None,
+    wrong: pd.Series | None = None,
+    columns: int = 8,
+    most: int = 24,
+) -> Axes:
+    """Show pictures with a line above each.
+
+    Args:
+        rows: Catalog rows, findings or predictions: a table with `path` that knows its folder.
+        titles: Line above each picture, by the rows' index. Defaults to the label.
+        wrong: True where the line is to be red. Defaults to nowhere.
+        columns: Pictures side by side. Defaults to 8.
+        most: Pictures at the most. Defaults to 24.
+
+    Returns:
+        The first picture's Axes.
+    """
+    folder, rows = folder_of(rows), rows.head(most)
+    titles = rows.label if titles is None else titles.loc[rows.index]
+    columns = max(1, min(columns, len(rows)))
+    lines = -(-max(1, len(rows)) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(1.5 * columns, 1.62 * lines), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (at, row) in zip(axes.flat, rows.iterrows(), strict=False):
+        try:
+            ax.imshow(fit(open_rgb(folder / row.path, THUMBNAIL), THUMBNAIL))
+        except InputError:
+            ax.text(0.5, 0.5, "cannot\nbe read", ha="center", va="center", color=WRONG, transform=ax.transAxes)
+        ax.set_title(titles[at], fontsize=8, color=WRONG if wrong is not None and wrong[at] else RIGHT)
+    figure.plotted = pd.DataFrame({"path": rows.path, "title": titles})
+    return axes.flat[0]
+
+
+def examples(predictions: pd.DataFrame, most: int = 100, seed: int = 0) -> Axes:
+    """A grid of test pictures with the predicted class above each: black where it is right, red where it is wrong."""
+    chosen = predictions.sample(min(most, len(predictions)), random_state=seed).sort_index()
+    titles = chosen.predicted.where(chosen.correct, chosen.predicted + ",\nnot " + chosen.label)
+    return gallery(chosen, titles, ~chosen.correct, columns=10, most=most)
+
+
+def class_distribution(catalog: pd.DataFrame, by: str | None = None, ax: Axes | None = None) -> Axes:
+    """Bars: pictures per class, stacked by another column such as `split` or `issue`."""
+    kind = (
+        catalog[by].replace("", "usable" if by == "issue" else "none") if by else pd.Series("pictures", catalog.index)
+    )
+    counts = pd.crosstab(catalog.label, kind)
+    counts = counts[
+        [name for name in ("usable", *SPLITS) if name in counts] + sorted(set(counts) - {"usable", *SPLITS})
+    ]
+    counts.columns.name = None
+    ax = ax or plt.subplots(figsize=(max(6, 0.45 * len(counts)), 3.6), layout="constrained")[1]
+    counts.plot.bar(stacked=True, ax=ax, color=COLOURS, width=0.8, legend=by is not None)
+    if by:
+        ax.legend(title=by, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
+    ax.tick_params(axis="x", rotation=45 if len(counts) > 6 else 0)
+    return _ready(ax, counts, "Pictures per class" + (f", by {by}" if by else ""), "class", "pictures")
+
+
+def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Accuracy per epoch of one or more trainings: dashed on training pictures, solid on validation pictures."""
+    ax = ax or plt.subplots(figsize=(7, 3.8), layout="constrained")[1]
+    for (name, history), colour in zip(histories.items(), COLOURS, strict=False):
+        ax.plot(
+            history.index, history.val_accuracy, color=colour, marker="o", markersize=3, label=f"{name}, validation"
+        )
+        ax.plot(history.index, history.accuracy, color=colour, linestyle="--", alpha=0.7, label=f"{name}, training")
+    ax.set_ylim(0, 1.02)
+    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    numbers = pd.concat(histories, names=["training"]).reset_index()
+    return _ready(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
+
+
+def confusion_matrix(predictions: pd.DataFrame, normalise: str | None = None, ax: Axes | None = None) -> Axes:
+    """Heat map of given against predicted class.
+
+    Args:
+        predictions: From `evaluation.predictions`.
+        normalise: `rows` shows each given class's shares instead of counts. Defaults to counts.
+        ax: Where to draw. Defaults to a new figure, large enough to read.
+    """
+    numbers = evaluation.confusion(predictions)
+    if normalise == "rows":
+        numbers = numbers.div(numbers.sum(1).clip(lower=1), axis=0)
+    side = max(4.2, 0.36 * len(numbers) + 1.5)
+    ax = ax or plt.subplots(figsize=(side + 1, side), layout="constrained")[1]
+    text = numbers.map(lambda value: "" if value == 0 else f"{value:.2f}".lstrip("0") if normalise else f"{value}")
+    size = 9 if len(numbers) <= 12 else 6
+    bar = {"label": "share of the class" if normalise else "pictures", "shrink": 0.8}
+    sns.heatmap(
+        numbers,
+        annot=text,
+        fmt="",
+        cmap="cividis_r",
+        square=True,
+        ax=ax,
+        cbar_kws=bar,
+        annot_kws={"size": size},
+        vmin=0,
+    )
+    ax.tick_params(axis="x", rotation=90)
+    ax.tick_params(axis="y", rotation=0)
+    title = "Confusion matrix" + (", row by row" if normalise else "")
+    return _ready(ax, numbers, title, "predicted class", "given class")
+
+
+def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | None = None) -> Axes:
+    """Accuracy of several models with its 95 % interval.
+
+    Args:
+        scores: One row per model, with `accuracy` and `accuracy_interval`.
+        chance: Accuracy of always naming the commonest class, drawn as a line. Defaults to no line.
+        ax: Where to draw. Defaults to a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(6.5, 0.55 * len(scores) + 1.2), layout="constrained")[1]
+    low, high = np.array(scores.accuracy_interval.tolist()).T
+    accuracy = scores.accuracy.to_numpy()
+    ax.barh(scores.index, accuracy, xerr=[accuracy - low, high - accuracy], color=COLOURS[0], capsize=4, height=0.6)
+    for row, value in enumerate(accuracy):
+        ax.text(0.01, row, f"{value:.3f}", va="center", color="white", fontweight="bold")
+    if chance is not None:
+        ax.axvline(chance, color=RIGHT, linestyle=":", label="always the commonest class")
+        ax.legend(frameon=False, loc="lower right", fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    numbers = pd.DataFrame({"accuracy": accuracy, "low": low, "high": high}, index=pd.Index(scores.index, name="model"))
+    return _ready(ax, numbers, "Accuracy, with 95 % interval", "accuracy (share of pictures)")
+
+
+def answer(probabilities: dict[str, float], most: int = 5, ax: Axes | None = None) -> Axes:
+    """Bars of the likeliest classes of one picture, from `evaluation.classify`."""
+    top = pd.Series(probabilities).nlargest(most)
+    ax = ax or plt.subplots(figsize=(5, 0.4 * len(top) + 1), layout="constrained")[1]
+    ax.barh(top.index, top, color=COLOURS[0])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    return _ready(
+        ax, top.rename_axis("class").rename("probability").to_frame(), f"Most likely: {top.index[0]}", "probability"
+    )

@@ -1,0 +1,17 @@
+"""Keras, imported without the start-up notes that TensorFlow writes past every logging switch.
+
+A command answers a wrong input with one line; ten lines about processor instructions would bury it. Errors still pass.
+"""
+
+import os
+
+saved = os.dup(2)
+try:
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 (os.devnull is no path to open with pathlib on Windows)
+        os.dup2(nowhere.fileno(), 2)
+        import keras
+finally:
+    os.dup2(saved, 2)
+    os.close(saved)
+
+__all__ = ["keras"]

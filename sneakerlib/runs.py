@@ -1,0 +1,90 @@
+"""The run folder: where the notebooks of one run leave what they made, under names that anybody can predict."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sneakerlib import InputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it into place when the block ends well, else remove it.
+
+    Works for a file and for a folder, so that a killed run leaves the old one or the new one, never half of one.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.txt") as beside:
+    ...         _ = beside.write_text("whole")
+    ...     (Path(folder) / "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
+        beside = Path(folder) / path.name
+        yield beside
+        if beside.is_dir() and path.exists():  # a folder can't replace a folder in one step: move the old one away
+            path.replace(Path(folder) / "old")
+        beside.replace(path)
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write a dictionary as readable JSON, in one step."""
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+class Run:
+    """One run of the series: a folder and the names in it.
+
+    Args:
+        folder: The run folder. A relative one is taken from the project's root (the folder that holds `notebooks/`)
+            when the notebook runs inside it, so that Jupyter, papermill and the command mean the same place.
+        images: The user's own pictures, one sub-folder per class; empty for the embedded sample, which notebook 01
+            collects into `images/` of the run folder.
+    """
+
+    def __init__(self, folder: str | Path, images: str | Path = ""):
+        root = Path.cwd().parent if Path.cwd().name in ("notebooks", "exercises") else Path.cwd()
+        self.folder = (root / folder).resolve()
+        self.own_pictures = bool(images)
+        self.images = (root / Path(images).expanduser()).resolve() if images else self.folder / "images"
+        self.truth = self.folder / "truth.csv"  # only for the embedded sample
+        self.figures = self.folder / "figures"
+        self.cache = self.folder / "cache"
+        self.catalog = self.folder / "catalog.csv"
+        self.corrections = self.folder / "corrections.csv"
+        if images and not self.images.is_dir():
+            raise InputError(f"there is no folder {images}: give the folder that holds one sub-folder per class")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def model(self, name: str) -> Path:
+        """The model folder of that name."""
+        return self.folder / "models" / name
+
+    def sample(self, classes: int, per_class: int, seed: int) -> Path:
+        """Where a sample of these numbers is drawn."""
+        return self.folder / f"sample-{classes}x{per_class}-seed{seed}"
+
+    def models(self) -> list[str]:
+        """The names of the models saved so far, in the order in which they were trained."""
+        found = self.folder.glob("models/*/labels.json")
+        return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+
+    def needs(self, path: Path, notebook: str) -> Path:
+        """Return `path`, or say which notebook makes it."""
+        if not path.exists():
+            raise InputError(f"{path.name} is missing in {self.folder}: run notebook {notebook} first")
+        return path
+
+    def save_result(self, topic: str, headline: str, **numbers) -> None:
+        """Write `results/<topic>.json`: one sentence for people, the numbers for programs."""
+        write_json(self.folder / "results" / f"{topic}.json", {"headline": headline, **numbers})
+
+    def result(self, topic: str) -> dict:
+        """Read what `save_result` wrote."""
+        path = self.needs(self.folder / "results" / f"{topic}.json", topic[:2])
+        return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,250 @@
+"""The embedded sample: a folder of drawn sneakers with every kind of dirt that a real one has, and the truth of it."""
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm.auto import tqdm
+
+from sneakerlib import InputError
+from sneakerlib.drawing import MODELS
+from sneakerlib.runs import replacing
+from sneakerlib.studio import off_topic, photograph
+
+# What is planted, per 100 pictures; at least one of each. Wrong labels: the 5 % that the review notebook has to find.
+ENCODINGS = ("grey", "grey-alpha", "palette", "rgba", "cmyk", "16-bit", "exif-rotated", "no-extension", "upper-case")
+EXTRAS = {
+    "truncated": 0.5,
+    "html": 0.5,
+    "empty": 0.5,
+    "exact-duplicate": 1,
+    "contradictory-duplicate": 1,
+    "near-duplicate": 2,
+    "off-topic": 1,
+}
+ENCODED, WRONG = 0.5, 5
+EXIF_ORIENTATION = 0x0112
+
+
+def make(
+    out: str | Path, classes: int = 5, per_class: int = 100, seed: int = 0, defects: bool = True, progress: bool = True
+) -> pd.DataFrame:
+    """Draw the sample into a folder: `out/<model>/<model>_001.jpg …` and `out/truth.csv`.
+
+    Args:
+        out: The folder to make; an existing one is left alone if it holds the same sample.
+        classes: How many shoe models, 2 to 23. Defaults to 5.
+        per_class: Pictures per model before the extra defective files, at least 8. Defaults to 100.
+        seed: Same seed, same bytes (with the same versions of Pillow and NumPy). Defaults to 0.
+        defects: Plant broken files, duplicates, wrong labels and odd formats. Defaults to True.
+        progress: Show a bar. Defaults to True.
+
+    Returns:
+        The truth: path, label, true_label, defect (empty for a good picture), of (the twin's path), sha256.
+
+    Raises:
+        InputError: If a number is out of range, or `out` holds something else.
+    """
+    if not 2 <= classes <= len(MODELS) or per_class < 8:
+        raise InputError(
+            f"a sample has 2 to {len(MODELS)} classes of at least 8 pictures, not {classes} of {per_class}"
+        )
+    out, recipe = Path(out), {"classes": classes, "per_class": per_class, "seed": seed, "defects": defects}
+    if out.exists() and any(out.iterdir()):
+        if not (out / "sample.json").is_file() or json.loads((out / "sample.json").read_text()) != recipe:
+            raise InputError(f"{out} holds something else already: name a new folder for the sample")
+        return truth(out)
+    with replacing(out) as beside:
+        beside.mkdir()
+        rows = _plan(classes, per_class, seed) if defects else _good(classes, per_class)
+        with ThreadPoolExecutor() as pool:
+            bar = tqdm(
+                total=len(rows), desc="drawing", unit=" pictures", disable=not progress, leave=False, mininterval=1
+            )
+            for row, content in zip(rows, pool.map(lambda row: _draw(row, seed), rows), strict=True):
+                file = beside / row["path"]
+                file.parent.mkdir(exist_ok=True)
+                row["sha256"] = hashlib.sha256(content).hexdigest()
+                file.write_bytes(content)
+                bar.update()
+            bar.close()
+        table = pd.DataFrame(rows)[["path", "label", "true_label", "defect", "of", "sha256"]]
+        table.to_csv(beside / "truth.csv", index=False, lineterminator="\n")
+        (beside / "sample.json").write_text(json.dumps(recipe))
+    return truth(out)
+
+
+def truth(folder: str | Path) -> pd.DataFrame:
+    """What is planted in a sample: one row per file."""
+    return pd.read_csv(Path(folder) / "truth.csv", dtype=str, keep_default_na=False)
+
+
+def _good(classes: int, per_class: int) -> list[dict]:
+    return [
+        _row(model.name, model.name, number, kind=kind)
+        for kind, model in enumerate(MODELS[:classes])
+        for number in range(1, per_class + 1)
+    ]
+
+
+def _row(label: str, true_label: str, number: int, kind: int, defect: str = "", of: str = "") -> dict:
+    extension = {"no-extension": "", "upper-case": ".JPG"}.get(defect, ".jpg")
+    if defect in ("grey-alpha", "palette", "rgba", "16-bit"):
+        extension = ".png"
+    path = f"{label}/{label}_{number:03d}{extension}"
+    return {
+        "path": path,
+        "label": label,
+        "true_label": true_label,
+        "defect": defect,
+        "of": of,
+        "kind": kind,
+        "number": number,
+    }
+
+
+def _plan(classes: int, per_class: int, seed: int) -> list[dict]:
+    """Decide which picture suffers what. No file has two defects, so that every finding has one cause."""
+    rng = np.random.default_rng([seed, classes, per_class])
+    names = [model.name for model in MODELS[:classes]]
+    rows = _good(classes, per_class)
+    share = len(rows) / 100
+    untouched = list(rng.permutation(len(rows)))
+
+    def other(label: str) -> str:
+        return str(rng.choice([name for name in names if name != label]))
+
+    for _ in range(max(1, round(WRONG * share))):
+        at = untouched.pop()
+        row = rows[at]
+        rows[at] = _row(other(row["label"]), row["label"], row["number"] + 500, row["kind"], "wrong-label")
+        rows[at]["number"] = row["number"]  # the picture itself is drawn as before
+    for defect in ENCODINGS:
+        for _ in range(max(1, round(ENCODED * share))):
+            at = untouched.pop()
+            row = rows[at]
+            rows[at] = _row(row["label"], row["label"], row["number"], row["kind"], defect)
+    number = {name: per_class for name in names}
+    for defect, percent in EXTRAS.items():
+        for _ in range(max(1, round(percent * share))):
+            twin = rows[untouched.pop()]
+            label = other(twin["label"]) if defect == "contradictory-duplicate" else twin["label"]
+            number[label] += 1
+            copied = "duplicate" in defect
+            row = _row(label, twin["label"], number[label], twin["kind"], defect, twin["path"] if copied else "")
+            if defect == "contradictory-duplicate":
+                twin |= {"defect": defect, "of": row["path"]}
+            if defect == "off-topic":
+                row["true_label"] = ""
+            rows.append(row | {"number": twin["number"] if copied else number[label]})
+    return sorted(rows, key=lambda row: row["path"])
+
+
+def _draw(row: dict, seed: int) -> bytes:
+    """The bytes of one file of the plan."""
+    rng = np.random.default_rng([seed, row["kind"], row["number"]])
+    defect = row["defect"]
+    if defect == "empty":
+        return b""
+    if defect == "html":
+        return b"<!doctype html><title>429 Too Many Requests</title><p>Please slow down.</p>\n" * 20
+    picture = off_topic(rng) if defect == "off-topic" else photograph(MODELS[row["kind"]], rng)
+    quality = int(rng.integers(60, 95))
+    if defect == "near-duplicate":  # as another shop would show it: cropped by a hair, smaller, compressed again
+        width, height = picture.size
+        picture = picture.crop((round(0.01 * width), round(0.01 * height), round(0.99 * width), round(0.99 * height)))
+        picture, quality = picture.resize((int(width * 0.8), int(height * 0.8)), Image.LANCZOS), 55
+    content = _encode(picture, defect, quality)
+    return content[: len(content) // 2] if defect == "truncated" else content
+
+
+def _encode(picture: Image.Image, defect: str, quality: int) -> bytes:
+    options = {"format": "JPEG", "quality": quality}
+    if defect == "grey":
+        picture = picture.convert("L")
+    elif defect == "cmyk":
+        picture = picture.convert("CMYK")
+    elif defect == "exif-rotated":
+        picture = picture.transpose(Image.ROTATE_90)
+        exif = Image.Exif()
+        exif[EXIF_ORIENTATION] = 6  # "turn me right by 90 degrees"
+        options["exif"] = exif
+    elif defect in ("grey-alpha", "rgba", "palette"):
+        ground = Image.new("L", picture.size, 255)
+        ground.paste(0, (0, 0, picture.width, picture.height // 12))  # a transparent strip along the upper edge
+        picture.putalpha(ground)
+        picture = picture.convert("LA") if defect == "grey-alpha" else picture
+        picture = picture.quantize(128) if defect == "palette" else picture
+        options = {"format": "PNG"}
+    elif defect == "16-bit":
+        picture = Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257)
+        options = {"format": "PNG"}
+    buffer = io.BytesIO()
+    picture.save(buffer, **options)
+    return buffer.getvalue()
+
+
+PAGE_SIZE = 20  # as Openverse serves without a key
+
+
+@contextmanager
+def search_service(folder: str | Path) -> Iterator[str]:
+    """Serve a sample on the loopback address as an image search would; yields the service's address.
+
+    `GET /search?q=LABEL&page=N` answers {"results": [{"id", "url", "title", "licence", "creator"}, …], "page_count"};
+    `GET /pictures/ID` answers the file's bytes.
+    """
+    table = truth(folder)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            url = urlsplit(self.path)
+            if url.path == "/search":
+                query = parse_qs(url.query)
+                found = table.index[table.label.eq(query.get("q", [""])[0])]
+                page = int(query.get("page", ["1"])[0])
+                chosen = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+                results = [
+                    {
+                        "id": f"sample-{number}",
+                        "url": f"http://{self.headers['Host']}/pictures/{number}",
+                        "title": f"{table.label[number]}, photographed by nobody",
+                        "licence": "cc0",
+                        "creator": "sneakerlib",
+                    }
+                    for number in chosen
+                ]
+                body = json.dumps({"results": results, "page_count": -(-len(found) // PAGE_SIZE)}).encode()
+                self._answer(200, "application/json", body)
+            elif url.path.startswith("/pictures/") and url.path[10:].isdigit() and int(url.path[10:]) < len(table):
+                self._answer(200, "image/jpeg", (Path(folder) / table.path[int(url.path[10:])]).read_bytes())
+            else:
+                self._answer(404, "text/plain", b"not here")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass  # a line per request would bury the notebook's own output
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,156 @@
+"""Training recipes: from batches to a trained model and its history."""
+
+import time
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from sneakerlib import models
+from sneakerlib.pipeline import Batches
+from sneakerlib.quiet import keras
+
+
+def seed_everything(seed: int) -> None:
+    """Make training repeat itself: same seed, same machine, same versions, same weights."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+class Progress(keras.callbacks.Callback):
+    """One line per epoch: scores, seconds, time left. The first step compiles the network, and the line says so."""
+
+    def on_train_begin(self, logs=None):
+        """Start the clock."""
+        self.start = time.monotonic()
+        print("compiling the network: the first step takes longest …", flush=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the line."""
+        done, total, spent = epoch + 1, self.params["epochs"], time.monotonic() - self.start
+        scores = "  ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
+        print(
+            f"epoch {done:>3}/{total}  {scores}  {spent:.0f} s, {spent / done * (total - done):.0f} s left", flush=True
+        )
+
+
+def fit_linear(model: keras.Model, train: Batches, val: Batches, strength: float = 0.01) -> pd.DataFrame:
+    """Solve the head alone: logistic regression on what comes before it, which stays as it is ("frozen").
+
+    Args:
+        model: Any of `models`, changed in place.
+        train: Training batches.
+        val: Validation batches, for the score.
+        strength: Inverse of the regularisation (scikit-learn's `C`), on features scaled to unit variance. Defaults to
+            0.01, since there are more features than pictures; chosen on validation pictures.
+
+    Returns:
+        History of one row: accuracy and val_accuracy.
+    """
+    body = models.features(model)
+    inputs, targets = predict(body, train), train.targets
+    scaler = StandardScaler().fit(inputs)
+    head = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(inputs), targets)
+    kernel, bias = head.coef_, head.intercept_
+    if len(head.classes_) == 2 and len(kernel) == 1:  # scikit-learn keeps one row for two classes
+        kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
+    kernel = kernel / scaler.scale_  # the scaling moves into the head: the saved model needs no scaler
+    model.get_layer("logits").set_weights([kernel.T, bias - kernel @ scaler.mean_])
+    return pd.DataFrame(
+        {"accuracy": [accuracy(model, train)], "val_accuracy": [accuracy(model, val)]},
+        index=pd.Index([1], name="epoch"),
+    )
+
+
+def fit(
+    model: keras.Model,
+    train: Batches,
+    val: Batches,
+    epochs: int,
+    rate: float = 2e-3,
+    smoothing: float = 0.1,
+    augmentation: keras.Sequential | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train every weight that is trainable, and keep the epoch with the best validation accuracy.
+
+    Args:
+        model: Any of `models`, changed in place.
+        train: Training batches.
+        val: Validation batches; they choose the epoch.
+        epochs: Passes over the training pictures.
+        rate: Peak learning rate of AdamW, reached after a tenth of the steps, then falling along a cosine to zero.
+        smoothing: Label smoothing; it forgives some wrong labels. Defaults to 0.1 (Szegedy et al. 2016).
+        augmentation: From `augment`, applied to training pictures only. Defaults to none.
+        progress: Print a line per epoch. Defaults to True.
+
+    Returns:
+        History with one row per epoch: loss, accuracy, val_loss, val_accuracy.
+    """
+    steps = epochs * len(train)
+    warm_up = max(1, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / 100, steps - warm_up, warmup_target=rate, warmup_steps=warm_up
+    )
+    network = keras.Sequential([keras.Input(model.input_shape[1:]), *([augmentation] if augmentation else []), model])
+    network.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA is ten times slower for convolutions on a CPU
+    )
+    best = keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=epochs, restore_best_weights=True)
+    log = network.fit(
+        train, validation_data=val, epochs=epochs, verbose=0, callbacks=[best, *([Progress()] if progress else [])]
+    )
+    history = pd.DataFrame(log.history, index=pd.RangeIndex(1, len(log.epoch) + 1, name="epoch"))
+    return history[["loss", "accuracy", "val_loss", "val_accuracy"]]
+
+
+def fine_tune(
+    model: keras.Model,
+    train: Batches,
+    val: Batches,
+    epochs: int = 8,
+    rate: float = 7e-4,
+    augmentation: keras.Sequential | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Solve the head first, then train the whole network from there.
+
+    The head comes first because a random one would shake the ImageNet weights apart (Kumar et al. 2022, "Fine-Tuning
+    can Distort Pretrained Features"). Batch normalisation stays frozen: a small batch has a poor idea of the mean.
+
+    Args:
+        model: From `models.classifier`, changed in place.
+        train: Training batches.
+        val: Validation batches; they choose the epoch.
+        epochs: Passes over the training pictures. Defaults to 8.
+        rate: Peak learning rate. Defaults to 7e-4, chosen on validation pictures.
+        augmentation: From `augment`. Defaults to none.
+        progress: Print a line per epoch. Defaults to True.
+
+    Returns:
+        History with one row per epoch; epoch 0 is the solved head.
+    """
+    start = fit_linear(model, train, val).set_index(pd.Index([0], name="epoch"))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    tuned = fit(model, train, val, epochs, rate, augmentation=augmentation, progress=progress)
+    return pd.concat([start, tuned])[list(tuned)]
+
+
+def predict(model: keras.Model, batches: Batches) -> np.ndarray:
+    """The model's answers for all pictures, in the catalog's order (not the shuffled one)."""
+    ordered = Batches(batches.catalog, batches.pixels, batches.labels, batches.batch_size)
+    return np.concatenate([model.predict_on_batch(pictures) for pictures, _ in ordered])
+
+
+def accuracy(model: keras.Model, batches: Batches) -> float:
+    """Share of the pictures whose largest logit is that of their label."""
+    return float((predict(model, batches).argmax(1) == batches.targets).mean())
