@@ -164,13 +164,14 @@ def execute(notebook: Path, out: Path, parameters: dict) -> float:
                 parameters=parameters,
                 kernel_name="python3",
                 progress_bar=sys.stderr.isatty(),
-                log_output=False,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would break up the summary
             )
         except papermill.PapermillExecutionError as error:
             beside.replace(failed)
             raise RuntimeError(
                 f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: "
-                f"{(error.evalue.strip().splitlines() or ['no message'])[0]} (look at {failed}, mend the cause, go on with --resume)"
+                f"{(error.evalue.strip().splitlines() or ['no message'])[0]} "
+                f"(look at {failed}, mend the cause, go on with --resume)"
             ) from error
     failed.unlink(missing_ok=True)
     return time.monotonic() - start

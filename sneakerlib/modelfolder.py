@@ -116,6 +116,16 @@ def check(folder: str | Path) -> None:
         raise InputError(
             f"the model folder {folder} lacks {', '.join(missing)}: train it again or copy the whole folder"
         )
+
+
+def load(folder: str | Path) -> Saved:
+    """Load a model folder.
+
+    Raises:
+        InputError: If it is missing, or a part of it is missing or damaged.
+    """
+    folder = Path(folder)
+    check(folder)
     try:
         info = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         labels, size, temperature = info.pop("labels"), info.pop("size"), info.pop("temperature")

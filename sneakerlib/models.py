@@ -78,7 +78,7 @@ def _module_of(build) -> types.ModuleType:
 
 
 def _lite0(size: int, pretrained: str | None) -> keras.Model:
-    """EfficientNet-Lite0; layers are named as in the file of weights, less the first underscore, which LiteRT refuses."""
+    """EfficientNet-Lite0, its layers named as in the file of weights, less the first underscore: LiteRT refuses it."""
 
     def conv(x, filters: int, kernel: int, stride: int, name: str):
         return layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=name)(x)

@@ -190,3 +190,19 @@ def answer(probabilities: dict[str, float], most: int = 5, ax: Axes | None = Non
     return _ready(
         ax, top.rename_axis("class").rename("probability").to_frame(), f"Most likely: {top.index[0]}", "probability"
     )
+
+
+def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
+    """Show an array of pixels, such as several pictures side by side.
+
+    Args:
+        picture: (height, width, 3), 0 to 255 as integers or 0 to 1 as floats.
+        title: Line above it.
+        ax: Where to draw. Defaults to a new figure as wide as a page.
+    """
+    height, width = picture.shape[:2]
+    ax = ax or plt.subplots(figsize=(10, 10 * height / width + 0.4), layout="constrained")[1]
+    ax.imshow(picture, interpolation="nearest")
+    ax.axis("off")
+    numbers = pd.DataFrame(picture.reshape(-1, 3), columns=["red", "green", "blue"])
+    return _ready(ax, numbers, title)

@@ -70,9 +70,8 @@ class Run:
         return self.folder / f"sample-{classes}x{per_class}-seed{seed}"
 
     def models(self) -> list[str]:
-        """The names of the models saved so far, in the order in which they were trained."""
-        found = self.folder.glob("models/*/labels.json")
-        return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+        """The names of the models saved so far, sorted."""
+        return sorted(path.parent.name for path in self.folder.glob("models/*/labels.json"))
 
     def needs(self, path: Path, notebook: str) -> Path:
         """Return `path`, or say which notebook makes it."""
