@@ -17,10 +17,11 @@ class Recipe:
     epochs: int
 
 
+SMALLEST = 8  # pixels: less than a blot
 RECIPES = {
     "frozen": Recipe(size=224, epochs=0),
-    "fine-tune": Recipe(size=160, epochs=6),
-    "scratch": Recipe(size=64, epochs=40),
+    "fine-tune": Recipe(size=160, epochs=4),
+    "scratch": Recipe(size=64, epochs=30),
     "linear": Recipe(size=64, epochs=0),
 }
 
@@ -63,7 +64,12 @@ def train(
         raise InputError(
             f"telling classes apart needs two of them, found {', '.join(labels) or 'none'}: add another sub-folder"
         )
-    size, epochs = size or RECIPES[recipe].size, epochs or RECIPES[recipe].epochs
+    size = RECIPES[recipe].size if size is None else size
+    epochs = RECIPES[recipe].epochs if epochs is None else epochs
+    if size < SMALLEST:
+        raise InputError(f"size {size} is too small: use at least {SMALLEST} pixels")
+    if RECIPES[recipe].epochs and epochs < 1:
+        raise InputError(f"epochs must be at least 1, not {epochs}")
     training.seed_everything(seed)
     if recipe == "linear":
         model = models.linear(labels, size)
@@ -76,7 +82,7 @@ def train(
     if recipe in ("linear", "frozen"):
         history = training.fit_linear(model, train, val)
     elif recipe == "scratch":
-        history = training.fit(model, train, val, epochs, augmentation=augment.standard(seed), progress=progress)
+        history = training.fit(model, train, val, epochs, augmentation=augment.light(seed), progress=progress)
     else:
         history = training.fine_tune(model, train, val, epochs, augmentation=augment.standard(seed), progress=progress)
     modelfolder.save(model, out, catalog, labels, history, recipe, seed)

@@ -1,0 +1,32 @@
+# Everything runs inside .venv, made from requirements.lock when it is missing. PYTHON=python3.12 make run picks another one.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test lint figures lock
+
+run: $(READY)
+	$(BIN)/sneakerlib run --out runs/default
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/lint_notebooks.py
+
+# The figures that README shows: of the default run, on drawn pictures only.
+figures: run
+	cp runs/default/figures/* figures/
+
+lock: $(READY)
+	$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --extra tensorflow --extra jupyter --extra dev pyproject.toml -o requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "Python 3.11, 3.12 or 3.13 is needed: PYTHON=python3.12 make run" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,66 @@
+"""Small data for all tests, made here: nothing is downloaded."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sneakerlib import catalog, clean, sample
+
+REAL = Path(os.environ.get("SNEAKERLIB_REAL_IMAGES", Path(__file__).parents[2] / "shared/data/air_jordan"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory):
+    """Keep decoded pictures out of the user's cache folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["SNEAKERLIB_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real():
+    """The real photographs, where they are."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real photographs are not at {REAL}: set SNEAKERLIB_REAL_IMAGES")
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def shoes(tmp_path_factory):
+    """A sample with every kind of defect: three models of twenty pictures."""
+    folder = tmp_path_factory.mktemp("sample") / "shoes"
+    sample.make(folder, classes=3, per_class=20, seed=5, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def table(shoes):
+    """The sample's catalog, audited and split."""
+    return clean.prepare(shoes, progress=False)
+
+
+def save(colour, path, size=(40, 30), **options):
+    """Write a picture of one colour, or of the given array."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(colour) if isinstance(colour, np.ndarray) else Image.new("RGB", size, colour)
+    picture.save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A clean picture folder: two classes of eight different noise pictures."""
+    rng = np.random.default_rng(0)
+    for label in ("one", "two"):
+        for number in range(8):
+            save(rng.integers(0, 256, (30, 40, 3), np.uint8), tmp_path / "pictures" / label / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def fresh(folder):
+    """The catalog of `folder`, not split."""
+    return catalog.read(folder)

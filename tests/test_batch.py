@@ -1,0 +1,155 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from sneakerlib import InputError, batch, cli
+
+SAVE = 'from sneakerlib.runs import Run\nRun(RUN).save_result("{stem}", "{headline}", number=NUMBER)'
+
+
+def notebook(folder, stem, *cells, parameters='RUN = "runs/x"\nNUMBER = 1'):
+    """Write a small notebook whose last cell saves a result."""
+    book = nbformat.v4.new_notebook()
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    last = SAVE.format(stem=stem, headline=f"{stem} is done")
+    book.cells = [first, *map(nbformat.v4.new_code_cell, cells), nbformat.v4.new_code_cell(last)]
+    (folder / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(book, folder / "notebooks" / f"{stem}.ipynb")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with two small notebooks, entered."""
+    monkeypatch.chdir(tmp_path)
+    notebook(tmp_path, "01_one", 'print("number", NUMBER)')
+    notebook(
+        tmp_path, "02_two", "RATE + 0.5", parameters='RUN = "runs/x"\nNUMBER = 2\nRATE = 0.1\nNAME = "a # b"  # help'
+    )
+    return tmp_path
+
+
+def test_parameters_are_read_as_python_reads_them(project):
+    assert batch.declared(project / "notebooks/02_two.ipynb") == {
+        "RUN": "runs/x",
+        "NUMBER": 2,
+        "RATE": 0.1,
+        "NAME": "a # b",
+    }
+
+
+def test_parameters_go_to_the_notebooks_that_declare_them_in_their_type(project):
+    shared = batch.parameters_for(batch.series(), {"NUMBER": "7", "RATE": "1", "NAME": "5"})
+    assert shared == {"01_one": {"NUMBER": 7}, "02_two": {"NUMBER": 7, "RATE": 1.0, "NAME": "5"}}
+    assert type(shared["02_two"]["RATE"]) is float
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"NUMBR": "3"}, "no notebook has a parameter NUMBR: did you mean NUMBER?"),
+        ({"XYZ": "3"}, "no notebook has a parameter XYZ: there are NAME, NUMBER, RATE, RUN"),
+        ({"NUMBER": "three"}, "parameter NUMBER takes a int such as 1, not 'three'"),
+        ({"NUMBER": "True"}, "parameter NUMBER takes a int"),
+        ({"NUMBER": "1.5"}, "parameter NUMBER takes a int"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_written(project, given, message):
+    with pytest.raises(InputError) as error:
+        batch.run("out", parameters=given)
+    assert str(error.value).startswith(message)
+    assert not (project / "out").exists()
+
+
+def test_a_run_leaves_notebooks_results_and_a_record(project, capsys):
+    batch.run("out", parameters={"NUMBER": "7"})
+    assert json.loads((project / "out/results/01_one.json").read_text()) == {"headline": "01_one is done", "number": 7}
+    executed = nbformat.read(project / "out/01_one.ipynb", as_version=4)
+    assert "number 7" in executed.cells[2].outputs[0].text
+    record = json.loads((project / "out/run.json").read_text())
+    assert record["notebooks"]["02_two"]["parameters"] == {"NUMBER": 7}
+    assert record["notebooks"]["02_two"]["seconds"] > 0
+    assert record["versions"]["papermill"]
+    lines = capsys.readouterr().out.splitlines()
+    assert "01_one is done" in lines[0]
+    assert "02_two is done" in lines[1]
+
+
+def test_only_some_notebooks(project):
+    assert list(batch.run("out", only=["02"])["notebooks"]) == ["02_two"]
+    with pytest.raises(InputError, match="no notebook 07: there are 01, 02"):
+        batch.run("out", only=["07"])
+
+
+def test_the_first_failure_stops_the_run_and_says_where(project, capsys):
+    notebook(project, "01_one", "def broken():\n    raise ValueError('the reason\\nmore')", "broken()")
+    assert cli.main(["run", "--out", "out"]) == 1
+    error = capsys.readouterr().err.strip()
+    assert "01_one.ipynb failed in cell 4: ValueError: the reason" in error
+    assert len(error.splitlines()) == 1
+    assert (project / "out/01_one.failed.ipynb").is_file()
+    assert not (project / "out/02_two.ipynb").exists()
+
+
+def test_resume_passes_over_what_is_done_and_repeats_what_changed(project, capsys):
+    batch.run("out")
+    stamps = {stem: (project / f"out/{stem}.ipynb").stat().st_mtime_ns for stem in ("01_one", "02_two")}
+
+    def repeated():
+        new = {stem: (project / f"out/{stem}.ipynb").stat().st_mtime_ns for stem in stamps}
+        changed = [stem for stem in stamps if new[stem] != stamps[stem]]
+        stamps.update(new)
+        return changed
+
+    batch.run("out", resume=True)
+    assert repeated() == []
+    assert "done before" in capsys.readouterr().out
+    batch.run("out", resume=True, parameters={"RATE": "0.2"})
+    assert repeated() == ["02_two"]
+    notebook(project, "01_one", "'another text'")
+    batch.run("out", resume=True, parameters={"RATE": "0.2"})
+    assert repeated() == ["01_one", "02_two"]
+    batch.run("out")
+    assert repeated() == ["01_one", "02_two"]
+
+
+def test_a_killed_run_resumes_to_the_same_results(project):
+    wait = "import pathlib, time\npathlib.Path(RUN, 'here').touch()\n"
+    wait += "while pathlib.Path(RUN, 'hold').exists(): time.sleep(0.05)"
+    notebook(project, "02_two", wait)
+    batch.run("whole")
+    (project / "out").mkdir()
+    (project / "out/hold").touch()
+    command = [sys.executable, "-m", "sneakerlib.cli", "run", "--out", "out"]
+    process = subprocess.Popen(command, cwd=project, start_new_session=True, stdout=subprocess.DEVNULL)
+    while not (project / "out/here").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (project / "out/02_two.ipynb").exists()
+    (project / "out/hold").unlink()
+    before = (project / "out/01_one.ipynb").stat().st_mtime_ns
+    batch.run("out", resume=True)
+    assert (project / "out/01_one.ipynb").stat().st_mtime_ns == before
+    for result in (project / "whole/results").iterdir():
+        assert (project / "out/results" / result.name).read_bytes() == result.read_bytes()
+
+
+def test_wrong_pictures_are_refused_before_anything_is_written(project, folder):
+    with pytest.raises(InputError, match="there is no folder nowhere"):
+        batch.run("out", images="nowhere")
+    with pytest.raises(InputError, match="no sub-folder three under"):
+        batch.run("out", images=folder, labels=["one", "three"])
+    assert not (project / "out").exists()
+
+
+def test_without_notebooks_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(batch.sneakerlib, "__file__", str(tmp_path / "site/sneakerlib/__init__.py"))
+    with pytest.raises(InputError, match="run this inside a clone"):
+        batch.series()

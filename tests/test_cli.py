@@ -1,0 +1,146 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from sneakerlib import cli, sample
+
+
+@pytest.fixture(scope="module")
+def model(shoes, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "model"
+    assert cli.main(["train", str(shoes), "--out", str(folder), "--recipe", "frozen", "--size", "64", "--json"]) == 0
+    return folder
+
+
+def answer(capsys, *arguments):
+    capsys.readouterr()
+    assert cli.main([*map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_sample_split_train_evaluate_classify(tmp_path, capsys):
+    made = answer(capsys, "sample", tmp_path / "s", "--classes", 2, "--per-class", 12, "--seed", 3)
+    assert sum(made["pictures"].values()) == len(sample.truth(tmp_path / "s"))
+    split = answer(capsys, "split", tmp_path / "s", "--out", tmp_path / "c.csv", "--val", 0.2, "--test", 0.2)
+    assert {"train", "val", "test"} <= set(split["pictures"])
+    trained = answer(capsys, "train", tmp_path / "c.csv", "--out", tmp_path / "m", "--size", 64)
+    assert 0 <= trained["val_accuracy"] <= 1
+    scores = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "c.csv", "--out", tmp_path / "e")
+    assert list(scores) == ["n", "accuracy", "accuracy_interval", "macro_f1", "top3_accuracy", "ece"]
+    assert scores["n"] == split["pictures"]["test"]
+    assert (tmp_path / "e/predictions.csv").is_file()
+    same = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "s")
+    assert same == scores
+    picture = tmp_path / "s/aero/aero_001.jpg"
+    named = answer(capsys, "classify", tmp_path / "m", picture)
+    assert sum(named[str(picture)].values()) == pytest.approx(1)
+
+
+def test_people_get_a_table(model, shoes, capsys):
+    assert cli.main(["evaluate", str(model), str(shoes)]) == 0
+    assert "95 % interval" in capsys.readouterr().out
+
+
+def test_a_picture_by_address(model, shoes, capsys):
+    with sample.search_service(shoes) as service:
+        number = sample.truth(shoes).query("defect == ''").index[0]
+        assert list(answer(capsys, "classify", model, f"{service}/pictures/{number}")) == [
+            f"{service}/pictures/{number}"
+        ]
+
+
+def test_only_some_labels(shoes, tmp_path, capsys):
+    labels = sorted(set(sample.truth(shoes).label))[:2]
+    answer(
+        capsys,
+        "train",
+        shoes,
+        "--labels",
+        ",".join(labels),
+        "--recipe",
+        "linear",
+        "--size",
+        16,
+        "--out",
+        tmp_path / "m",
+    )
+    assert json.loads((tmp_path / "m/labels.json").read_text())["labels"] == labels
+    assert answer(capsys, "evaluate", tmp_path / "m", shoes)["n"] > 0
+
+
+@pytest.fixture
+def wrong(shoes, model, tmp_path):
+    """Everything that a user may get wrong, in one folder that must stay as it is."""
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(model, tmp_path / "half")
+    (tmp_path / "half/labels.json").unlink()
+    (tmp_path / "bad.csv").write_text("path,label\n")
+    (tmp_path / "shoes").symlink_to(shoes)
+    (tmp_path / "model").symlink_to(model)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("classify model nonexistent.jpg", "there is no file nonexistent.jpg: check the path"),
+        ("classify model text.jpg", "text.jpg cannot be read as a picture (not a picture): replace it"),
+        ("classify model http://127.0.0.1:9/a.jpg", "http://127.0.0.1:9/a.jpg cannot be downloaded"),
+        ("classify half shoes/aero/aero_001.jpg", "half lacks labels.json: train it again"),
+        ("classify nowhere a.jpg", "there is no model folder nowhere: train one"),
+        ("split empty", "no pictures under empty: expected one sub-folder per class"),
+        ("split nowhere", "there is no folder nowhere"),
+        ("split bad.csv", "bad.csv has no column"),
+        ("split shoes --val 0.9 --test 0.9", "add up to less than 1"),
+        ("split shoes --labels boots", "no sub-folder boots under shoes"),
+        ("train shoes --out new --recipe magic", "there is no recipe 'magic': use frozen"),
+        ("train shoes --out new --backbone resnet51", "there is no backbone 'resnet51'"),
+        ("train empty --out new", "no pictures under empty"),
+        ("train shoes --out new --size 0", "size 0 is too small"),
+        ("train shoes --out new --epochs -1", "epochs must be at least 1, not -1"),
+        ("train shoes", "the following arguments are required: --out"),
+        ("evaluate half shoes", "half lacks labels.json"),
+        ("evaluate model empty", "no pictures under empty"),
+        ("sample shoes --classes 2", "shoes holds something else already"),
+        ("sample new --classes 99", "2 to 23 classes"),
+        ("run --out new -p EPOCH 3", "no notebook has a parameter EPOCH: did you mean EPOCHS?"),
+        ("run --out new --only 99", "there is no notebook 99"),
+        ("run --out new --images nowhere", "there is no folder nowhere"),
+        ("fly", "invalid choice: 'fly'"),
+    ],
+)
+def test_a_wrong_input_gets_one_line_exit_code_2_and_writes_nothing(wrong, monkeypatch, capsys, line, message):
+    monkeypatch.chdir(wrong)
+    before = sorted(wrong.rglob("*"))
+    try:
+        code = cli.main(line.split())
+    except SystemExit as error:
+        code = error.code
+    shown = capsys.readouterr()
+    assert code == 2
+    lines = [text for text in shown.err.splitlines() if text.strip() and "\r" not in text and "%|" not in text]
+    assert len(lines) == 1, shown.err
+    assert lines[0].startswith("sneakerlib: ")
+    assert message in lines[0]
+    assert shown.out == ""
+    assert sorted(wrong.rglob("*")) == before
+
+
+def test_one_bad_picture_does_not_lose_the_good_ones(wrong, monkeypatch, capsys):
+    monkeypatch.chdir(wrong)
+    assert cli.main(["classify", "model", "text.jpg", "shoes/aero/aero_001.jpg", "--json"]) == 2
+    shown = capsys.readouterr()
+    assert list(json.loads(shown.out)) == ["shoes/aero/aero_001.jpg"]
+    assert "text.jpg cannot be read" in shown.err
+
+
+def test_the_command_itself_exits_with_the_code_and_one_line(wrong):
+    command = [sys.executable, "-m", "sneakerlib.cli", "classify", "model", "nonexistent.jpg"]
+    shown = subprocess.run(command, cwd=wrong, capture_output=True, text=True, check=False)
+    assert shown.returncode == 2
+    assert shown.stderr == "sneakerlib: there is no file nonexistent.jpg: check the path\n"
+    assert shown.stdout == ""

@@ -1,0 +1,90 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sneakerlib import InputError, catalog, evaluation, modelfolder, recipes
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    history = recipes.train(table, "linear", folder, size=16, seed=3, progress=False)
+    return folder, history
+
+
+def test_a_model_folder_has_all_its_parts(trained, table):
+    folder, history = trained
+    assert {file.name for file in folder.iterdir()} == set(modelfolder.PARTS)
+    saved = modelfolder.load(folder)
+    assert saved.labels == sorted(set(table.label))
+    assert (saved.size, saved.info["recipe"], saved.info["seed"]) == (16, "linear", 3)
+    pd.testing.assert_frame_equal(saved.history, history)
+    assert saved.catalog.set_index("path").split.equals(table.set_index("path").split)
+    assert catalog.folder_of(saved.catalog) == catalog.folder_of(table).__class__(catalog.folder_of(table)).resolve()
+    assert "Tells 3 classes apart" in (folder / "card.md").read_text()
+
+
+def test_probabilities_are_a_softmax_at_the_temperature(trained):
+    saved = modelfolder.load(trained[0])
+    logits = np.array([[1.0, 2.0, 3.0], [800.0, 0.0, -800.0]], np.float32)
+    p = saved.probabilities(logits)
+    assert np.allclose(p[0], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum(), atol=1e-12)
+    assert np.allclose(p.sum(1), 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("part", modelfolder.PARTS)
+def test_a_missing_part_is_named(trained, tmp_path, part):
+    shutil.copytree(trained[0], tmp_path / "m")
+    (tmp_path / "m" / part).unlink()
+    with pytest.raises(InputError, match=f"lacks {part}: train it again or copy the whole folder"):
+        modelfolder.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(("part", "content"), [("labels.json", "{"), ("labels.json", "{}"), ("model.keras", "no zip")])
+def test_a_damaged_part_is_named(trained, tmp_path, part, content):
+    shutil.copytree(trained[0], tmp_path / "m")
+    (tmp_path / "m" / part).write_text(content)
+    with pytest.raises(InputError, match=part):
+        modelfolder.load(tmp_path / "m")
+
+
+def test_saving_again_replaces_the_folder_whole(trained, table, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "m")
+    (tmp_path / "m/left-over").touch()
+    recipes.train(table, "linear", tmp_path / "m", size=8, progress=False)
+    assert {file.name for file in (tmp_path / "m").iterdir()} == set(modelfolder.PARTS)
+    assert json.loads((tmp_path / "m/labels.json").read_text())["size"] == 8
+    assert {file.name for file in tmp_path.iterdir()} == {"m"}
+
+
+def test_the_fingerprint_follows_the_data(trained, table, tmp_path):
+    first = modelfolder.load(trained[0]).info["data"]
+    recipes.train(table, "linear", tmp_path / "same", size=8, progress=False)
+    moved = table.assign(split=table.split.replace({"val": "test"}).where(table.index < 20, table.split))
+    moved.attrs = table.attrs
+    recipes.train(moved.assign(group=""), "linear", tmp_path / "other", size=8, progress=False)
+    assert modelfolder.load(tmp_path / "same").info["data"] == first
+    assert modelfolder.load(tmp_path / "other").info["data"] != first
+
+
+def test_unknown_recipes_and_single_classes_are_refused(table, tmp_path):
+    with pytest.raises(InputError, match="there is no recipe 'magic': use frozen"):
+        recipes.train(table, "magic", tmp_path / "m")
+    one = table[table.label.eq(table.label[0])]
+    with pytest.raises(InputError, match="needs two of them"):
+        recipes.train(one, "linear", tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+def test_classifying_a_file_gives_what_evaluation_gives(trained, table, shoes):
+    from sneakerlib.pictures import open_rgb
+
+    saved = modelfolder.load(trained[0])
+    judged = evaluation.predictions(saved, table, "test").set_index("path")
+    answers = evaluation.classify(saved, {path: open_rgb(shoes / path, saved.size) for path in judged.index})
+    for path, answer in answers.items():
+        assert next(iter(answer)) == judged.predicted[path]
+        assert all(answer[label] == pytest.approx(judged[f"p_{label}"][path], abs=1e-5) for label in saved.labels)

@@ -1,0 +1,88 @@
+import io
+
+import numpy as np
+import pytest
+from conftest import save
+from PIL import Image
+
+from sneakerlib import InputError
+from sneakerlib.pictures import fit, open_rgb, to_rgb
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
+def test_every_mode_of_pillow_becomes_rgb(mode):
+    assert to_rgb(Image.new(mode, (3, 2))).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "PA"])
+def test_transparent_becomes_white(mode):
+    assert to_rgb(Image.new("RGBA", (2, 2), (0, 0, 0, 0)).convert(mode)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_palette_with_transparency_becomes_white_where_it_is_transparent(tmp_path):
+    picture = Image.new("P", (2, 1))
+    picture.putpalette([10, 20, 30, 200, 0, 0])
+    picture.putpixel((1, 0), 1)
+    picture.save(tmp_path / "a.png", transparency=0)
+    shown = open_rgb(tmp_path / "a.png")
+    assert shown.getpixel((0, 0)) == (255, 255, 255)
+    assert shown.getpixel((1, 0)) == (200, 0, 0)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    Image.fromarray(np.array([[0, 32896, 65535]], np.uint16)).save(tmp_path / "deep.png")
+    assert [open_rgb(tmp_path / "deep.png").getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
+
+
+def test_a_picture_that_lies_on_its_side_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save("red", tmp_path / "a.jpg", size=(40, 20), exif=exif)
+    assert open_rgb(tmp_path / "a.jpg").size == (20, 40)
+
+
+def test_extension_and_name_do_not_matter(tmp_path):
+    save("blue", tmp_path / "a.png").rename(tmp_path / "no-extension")
+    assert open_rgb(tmp_path / "no-extension").getpixel((0, 0)) == (0, 0, 255)
+    assert open_rgb((tmp_path / "no-extension").read_bytes()).size == (40, 30)
+
+
+def test_a_large_jpeg_decodes_smaller_when_asked_but_never_too_small(tmp_path):
+    save("green", tmp_path / "large.jpg", size=(1600, 1200))
+    assert 300 <= max(open_rgb(tmp_path / "large.jpg", longest=300).size) < 1600
+
+
+@pytest.mark.parametrize("content", [b"", b"<!doctype html>", b"\xff\xd8\xff\xe0 broken", b"RIFF\0\0\0\0WEBPVP8 "])
+def test_what_is_no_picture_is_refused_in_one_line_that_names_it(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.jpg cannot be read as a picture .*replace it") as error:
+        open_rgb(tmp_path / "a.jpg")
+    assert "\n" not in str(error.value)
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)).save(buffer, "JPEG")
+    with pytest.raises(InputError, match="cannot be read"):
+        open_rgb(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+
+
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match="exceeds limit"):
+        open_rgb(save("red", tmp_path / "bomb.png"))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*nowhere"):
+        open_rgb(tmp_path / "nowhere.jpg")
+
+
+def test_fit_shows_the_whole_picture():
+    halves = np.zeros((20, 60, 3), np.uint8)
+    halves[:, 30:] = 255
+    square = fit(Image.fromarray(halves), 32)
+    assert square.shape == (32, 32, 3)
+    assert square.dtype == np.uint8
+    assert square[:, :12].max() == 0
+    assert square[:, 20:].min() == 255

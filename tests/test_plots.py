@@ -1,0 +1,101 @@
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from sneakerlib import InputError, evaluation, plots
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def predictions(table):
+    rows = table[table.issue.eq("")].reset_index(drop=True)
+    labels = sorted(set(rows.label))
+    predicted = rows.label.where(rows.index % 3 > 0, labels[0])
+    answers = rows[["path", "label"]].assign(predicted=predicted, confidence=0.8, correct=predicted.eq(rows.label))
+    for label in labels:
+        answers[f"p_{label}"] = np.where(predicted.eq(label), 0.8, 0.1)
+    answers.attrs = table.attrs
+    return answers
+
+
+def drawn(ax, tmp_path, name="05_topic__what"):
+    picture = plots.save(ax, tmp_path / name)
+    assert picture.stat().st_size > 2000
+    return pd.read_csv(tmp_path / f"{name}.csv")
+
+
+def test_a_saved_confusion_matrix_has_its_numbers_beside_it(predictions, tmp_path):
+    numbers = drawn(plots.confusion_matrix(predictions), tmp_path).set_index("label")
+    assert np.array_equal(numbers, evaluation.confusion(predictions))
+    shares = drawn(plots.confusion_matrix(predictions, normalise="rows"), tmp_path).set_index("label")
+    assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
+
+
+def test_every_chart_has_title_and_labelled_axes(predictions, table):
+    history = pd.DataFrame({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6]}, index=[1, 2])
+    scores = pd.DataFrame({"linear": evaluation.scores(predictions)}).T
+    charts = [
+        plots.confusion_matrix(predictions),
+        plots.class_distribution(table, by="split"),
+        plots.class_distribution(table, by="issue"),
+        plots.learning_curves({"a": history}),
+        plots.comparison(scores, chance=0.3),
+        plots.answer({"a": 0.7, "b": 0.3}),
+    ]
+    for ax in charts:
+        assert ax.get_title()
+        assert ax.get_xlabel()
+    assert all(ax.get_ylabel() for ax in charts[:4])
+
+
+def test_the_class_distribution_counts_every_picture(table, tmp_path):
+    numbers = drawn(plots.class_distribution(table, by="issue"), tmp_path).set_index("label")
+    assert numbers.to_numpy().sum() == len(table)
+    assert numbers["usable"].sum() == table.issue.eq("").sum()
+
+
+def test_learning_curves_keep_every_epoch(tmp_path):
+    history = pd.DataFrame({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6]}, index=pd.Index([1, 2], name="epoch"))
+    numbers = drawn(plots.learning_curves({"one": history, "two": history}), tmp_path)
+    assert numbers.training.tolist() == ["one", "one", "two", "two"]
+    assert numbers.val_accuracy.tolist() == [0.4, 0.6, 0.4, 0.6]
+
+
+def test_wrong_answers_are_red_and_right_ones_black(predictions):
+    ax = plots.examples(predictions, most=30)
+    titles = {a.get_title(): to_hex(a.title.get_color()) for a in ax.figure.axes if a.get_title()}
+    assert {colour for title, colour in titles.items() if ", not" in title.replace("\n", " ")} == {plots.WRONG}
+    assert {colour for title, colour in titles.items() if ", not" not in title.replace("\n", " ")} == {"#000000"}
+
+
+def test_a_gallery_shows_what_cannot_be_read(table):
+    broken = table[table.issue.eq("unreadable")]
+    ax = plots.gallery(broken)
+    assert "cannot\nbe read" in [text.get_text() for text in ax.texts]
+
+
+def test_charts_draw_into_given_axes(table):
+    _, ax = plt.subplots()
+    assert plots.class_distribution(table, ax=ax) is ax
+
+
+def test_a_figure_made_elsewhere_has_no_numbers(tmp_path):
+    with pytest.raises(InputError, match="no numbers to save"):
+        plots.save(plt.subplots()[1], tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_strip_is_shown_as_it_is():
+    ax = plots.strip(np.zeros((4, 8, 3), np.uint8), "black")
+    assert ax.get_title() == "black"
+    assert ax.images[0].get_array().shape == (4, 8, 3)

@@ -1,0 +1,41 @@
+"""Every command in README runs: these here, `make run` and `make test` by CI, the series in test_notebooks.py."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sneakerlib import cli
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+COMMANDS = [line for line in LINES if line.startswith("sneakerlib ")]
+# What a test or CI runs in another place; anything else in README must be a `sneakerlib` command.
+ELSEWHERE = {"make run", "make test", "source .venv/bin/activate", "git clone https://github.com/sneakerlib/sneakerlib"}
+ELSEWHERE |= {"cd sneakerlib", "jupyter lab notebooks/00_start_here.ipynb", 'pip install -e ".[tensorflow,jupyter]"'}
+
+
+def test_every_line_is_a_command_that_somebody_runs():
+    assert [line for line in LINES if line not in ELSEWHERE and line not in COMMANDS] == []
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("sneakerlib run")])
+def test_commands_for_the_series_are_understood(line):
+    assert cli.parser().parse_args(shlex.split(line)[1:]).verb == "run"
+
+
+def test_the_other_commands_run_in_the_order_given(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for line in [line for line in COMMANDS if not line.startswith("sneakerlib run")]:
+        assert cli.main(shlex.split(line)[1:]) == 0, line
+        assert capsys.readouterr().out, line
+
+
+def test_the_figures_it_shows_exist():
+    shown = re.findall(r"!\[[^\]]+\]\((figures/[^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert shown
+    assert all((ROOT / figure).is_file() for figure in shown)
+    assert all((ROOT / figure).with_suffix(".csv").is_file() for figure in shown)

@@ -1,0 +1,36 @@
+"""The promises made for the real photographs."""
+
+import json
+
+import pytest
+
+from sneakerlib import cli
+
+pytestmark = pytest.mark.real
+TEN = ",".join(f"air_jordan_{number}" for number in range(1, 11))
+
+
+def test_ten_classes_of_frozen_features_reach_eighty_percent(real, tmp_path, capsys):
+    assert (
+        cli.main(["train", str(real), "--labels", TEN, "--recipe", "frozen", "--out", str(tmp_path / "m"), "--json"])
+        == 0
+    )
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(tmp_path / "m"), str(real), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["n"] > 400
+    assert scores["accuracy"] >= 0.80
+
+
+def test_every_copy_under_two_labels_is_set_aside(real, tmp_path):
+    from sneakerlib import catalog, clean
+
+    pictures = catalog.read(real)
+    copies = pictures[pictures.duplicated("sha256", keep=False)]
+    contradictory = copies.groupby("sha256").label.nunique().gt(1)
+    findings = clean.audit(pictures, progress=False)
+    found = set(findings.query("issue == 'contradictory-duplicate'").path)
+    assert found == set(copies[copies.sha256.map(contradictory)].path)
+    assert len(pictures) == 8962
+    assert (contradictory.sum(), len(found)) == (49, 105)
+    assert findings.query("issue == 'unreadable'").empty

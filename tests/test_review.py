@@ -1,0 +1,120 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from sneakerlib import InputError, catalog, review
+
+
+@pytest.fixture
+def rows():
+    """Three hundred pictures of three classes, one in twelve under a wrong label; `truth` is the right one."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat(["a", "b", "c"], 100)
+    given = truth.copy()
+    for at in rng.choice(300, 25, replace=False):
+        given[at] = rng.choice([label for label in "abc" if label != truth[at]])
+    table = catalog.blank(
+        [{"path": f"{n:03d}", "label": label, "sha256": str(n)} for n, label in enumerate(given)], "nowhere"
+    )
+    split = np.where(np.arange(300) % 5 == 0, "test", "train")
+    return table.assign(group=table.path, truth=truth, split=split)
+
+
+@pytest.fixture
+def features(rows):
+    """Numbers that tell the true classes apart."""
+    rng = np.random.default_rng(1)
+    centres = pd.DataFrame(rng.normal(0, 4, (3, 20)), index=["a", "b", "c"])
+    return centres.loc[rows.truth].to_numpy() + rng.normal(0, 1, (300, 20))
+
+
+def test_wrong_labels_are_found_and_the_right_ones_proposed(rows, features):
+    suspects = review.suspects(rows, review.out_of_fold(features, rows))
+    wrong = set(rows[rows.label.ne(rows.truth)].path)
+    hits = suspects.path.isin(wrong)
+    assert hits.mean() > 0.9
+    assert hits.sum() > 0.9 * len(wrong)
+    assert suspects[hits].proposed.eq(suspects[hits].path.map(rows.set_index("path").truth)).all()
+    assert suspects.quality.is_monotonic_increasing
+
+
+def test_a_clean_set_has_hardly_any_suspects(rows, features):
+    clean = rows.assign(label=rows.truth)
+    assert len(review.suspects(clean, review.out_of_fold(features, clean))) <= 3
+
+
+def test_a_picture_is_not_judged_by_a_model_that_knows_its_twin(rows):
+    """Features that are only a name for the group: knowing the twin gives the answer, without it there is none."""
+    pairs = rows.assign(group=[str(n // 2) for n in range(300)], label=rows.truth)
+    names = np.random.default_rng(0).normal(size=(150, 200))[np.arange(300) // 2]
+    judged = review.out_of_fold(names, pairs)
+    assert judged.idxmax(axis=1).eq(pairs.label).mean() < 0.5
+
+
+def test_probabilities_belong_to_their_rows(rows, features):
+    judged = review.out_of_fold(features, rows)
+    assert list(judged.columns) == ["a", "b", "c"]
+    assert judged.index.equals(rows.index)
+    assert np.allclose(judged.sum(axis=1), 1)
+
+
+def test_too_few_pictures_are_named(rows, features):
+    few = rows.iloc[[0, 1, 2, *range(100, 300)]]
+    with pytest.raises(InputError, match="folds need as many: add pictures"):
+        review.out_of_fold(features[few.index], few.assign(label=few.truth))
+
+
+def test_only_confident_proposals_are_filled_in(rows, features):
+    suspects = review.suspects(rows, review.out_of_fold(features, rows))
+    suspects.loc[0, "confidence"] = 0.4
+    proposed = review.propose(suspects, above=0.5)
+    assert proposed.action[0] == "keep"
+    assert proposed.new_label[0] == ""
+    assert proposed.action[1:].eq("relabel").all()
+
+
+def corrections(*lines):
+    return pd.DataFrame([dict(zip(review.COLUMNS, line, strict=True)) for line in lines])
+
+
+def test_corrections_are_applied_but_never_to_test_pictures(rows):
+    label = rows.set_index("path").label
+    table = corrections(
+        ("001", label["001"], "relabel", "c", ""),
+        ("002", label["002"], "drop", "", ""),
+        ("003", label["003"], "keep", "", ""),
+        ("005", label["005"], "relabel", "c", "a test picture"),
+    )
+    result = review.apply(rows, table).set_index("path")
+    assert result.label["001"] == "c"
+    assert (result.issue["002"], result.split["002"]) == ("dropped", "")
+    others = result.drop(["001", "002"])
+    pd.testing.assert_frame_equal(others, rows.set_index("path").drop(["001", "002"]))
+
+
+def test_a_correction_for_another_label_is_stale(rows):
+    with pytest.raises(InputError, match="was reviewed as z, but the catalog says"):
+        review.apply(rows, corrections(("001", "z", "drop", "", "")))
+
+
+def test_decisions_survive_saving(tmp_path):
+    table = corrections(("001", "NA", "keep", "", "sure"), ("002", "7", "relabel", "08", ""))
+    review.save(table, tmp_path / "c.csv")
+    pd.testing.assert_frame_equal(review.load(tmp_path / "c.csv"), table)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label,action\n", "has no column new_label, reason"),
+        (
+            "path,label,action,new_label,reason\na,b,delete,,\n",
+            "row 2: action 'delete' is unknown: use relabel, drop, keep",
+        ),
+        ("path,label,action,new_label,reason\na,b,relabel,,\n", "row 2: a is to be relabelled, but new_label is empty"),
+    ],
+)
+def test_wrong_corrections_are_refused(tmp_path, text, message):
+    (tmp_path / "c.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        review.load(tmp_path / "c.csv")

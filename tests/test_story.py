@@ -1,0 +1,29 @@
+"""What `make run` must show on the embedded sample; skipped until there is a default run to look at."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parent.parent / "runs/default/results"
+
+
+@pytest.fixture
+def scores():
+    """Scores on the test split, by model."""
+    if not (RESULTS / "06_misclassified_images.json").exists():
+        pytest.skip("there is no finished runs/default: `make run` first")
+    return json.loads((RESULTS / "05_confusion_matrices.json").read_text())
+
+
+def test_each_step_of_the_story_is_better_than_the_last(scores):
+    accuracy = {name: score["accuracy"] for name, score in scores["scores"].items()}
+    assert accuracy["linear"] < 0.60
+    assert accuracy["scratch"] >= accuracy["linear"] + 0.05
+    assert accuracy["fine-tune"] > accuracy["scratch"]
+    assert accuracy["fine-tune"] >= 0.90
+    assert accuracy["frozen"] > accuracy["scratch"]
+
+
+def test_against_the_true_labels_fine_tuning_exceeds_93_percent(scores):
+    assert scores["true_labels"]["fine-tune"] > 0.93
