@@ -169,7 +169,7 @@ def execute(notebook: Path, out: Path, parameters: dict) -> float:
         except papermill.PapermillExecutionError as error:
             beside.replace(failed)
             raise RuntimeError(
-                f"{notebook.name} failed in cell {error.cell_index}: {error.ename}: "
+                f"{notebook.name} failed at In [{error.exec_count}]: {error.ename}: "
                 f"{(error.evalue.strip().splitlines() or ['no message'])[0]} "
                 f"(look at {failed}, mend the cause, go on with --resume)"
             ) from error

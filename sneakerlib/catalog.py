@@ -63,13 +63,9 @@ def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
 
 
 def blank(rows: list[dict], folder: str | Path) -> pd.DataFrame:
-    """Make a catalog of these rows, with the columns that they lack left empty."""
-    catalog = pd.DataFrame(rows).reindex(
-        columns=[*COLUMNS, *sorted({key for row in rows for key in row} - set(COLUMNS))]
-    )
-    catalog = catalog.fillna({column: "" for column in COLUMNS if column not in ("width", "height")})
-    catalog = catalog.fillna({"width": 0, "height": 0}).astype({"width": int, "height": int})
-    catalog = catalog.sort_values("path", ignore_index=True)
+    """Make a catalog of these rows, sorted by path, with the columns that they lack left empty."""
+    empty = dict.fromkeys(COLUMNS, "") | {"width": 0, "height": 0}
+    catalog = pd.DataFrame([empty | row for row in rows]).sort_values("path", ignore_index=True)
     catalog.attrs["folder"] = str(folder)
     return catalog
 
@@ -164,8 +160,9 @@ def usable(catalog: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
 
 def keep_splits(catalog: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """Give each picture the split that it had in an earlier catalog: a test picture stays a test picture."""
-    known = earlier.drop_duplicates("sha256").set_index("sha256").split
-    return catalog.assign(split=catalog.sha256.map(known).fillna("").where(catalog.issue.eq(""), ""))
+    known = dict(zip(earlier.sha256, earlier.split))
+    splits = [known.get(row.sha256, "") if row.issue == "" else "" for row in catalog.itertuples()]
+    return catalog.assign(split=splits)
 
 
 def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: int = 0) -> pd.DataFrame:

@@ -9,12 +9,12 @@ import pandas as pd
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm.auto import tqdm
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.catalog import folder_of
 from sneakerlib.pictures import open_rgb
+from sneakerlib.progress import watch
 
 # Left out of every split; the files stay where they are.
 SET_ASIDE = ("unreadable", "exact-duplicate", "contradictory-duplicate")
@@ -40,16 +40,8 @@ def audit(catalog: pd.DataFrame, progress: bool = True) -> pd.DataFrame:
     folder = folder_of(catalog)
     with ThreadPoolExecutor() as pool:
         looks = pool.map(_look, [folder / path for path in catalog.path])
-        bar = tqdm(
-            looks,
-            total=len(catalog),
-            desc="auditing",
-            unit=" pictures",
-            disable=not progress,
-            leave=False,
-            mininterval=1,
-        )
-        seen = pd.DataFrame(list(bar), index=catalog.index, columns=["error", "turned", "hash"])
+        seen = list(watch(looks, len(catalog), "auditing", progress))
+    seen = pd.DataFrame(seen, index=catalog.index, columns=["error", "turned", "hash"])
     findings = [_finding(catalog.loc[at], "unreadable", 1.0, seen.error[at]) for at in seen.index[seen.error.ne("")]]
     good = catalog[seen.error.eq("")]
     for _, copies in good.groupby("sha256"):
@@ -71,7 +63,11 @@ def audit(catalog: pd.DataFrame, progress: bool = True) -> pd.DataFrame:
         _finding(row, "exif-rotated", 0.1, "EXIF") for _, row in good[seen.turned[good.index].astype(bool)].iterrows()
     ]
     table = pd.DataFrame(findings, columns=["path", "label", "issue", "score", "evidence"])
-    return table.sort_values(["issue", "score", "path"], ascending=[True, False, True], ignore_index=True)
+    order = table.assign(
+        pair=[min(row.path, row.evidence or row.path) for row in table.itertuples()]
+    )  # twins side by side
+    order = order.sort_values(["issue", "score", "pair", "path"], ascending=[True, False, True, True])
+    return order.drop(columns="pair").reset_index(drop=True)
 
 
 def _finding(row: pd.Series, issue: str, score: float, evidence: str) -> dict:
@@ -115,8 +111,8 @@ def apply(catalog: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         A copy with `issue` filled for pictures that must not be used, and `group` shared by twins (transitively; a
         picture without a twin is a group of its own).
     """
-    worst = findings[findings.issue.isin(SET_ASIDE)].drop_duplicates("path").set_index("path").issue
-    issue = catalog.path.map(worst).fillna("")
+    worst = findings[findings.issue.isin(SET_ASIDE)].drop_duplicates("path").set_index("path").issue.to_dict()
+    issue = pd.Series([worst.get(path, "") for path in catalog.path], catalog.index, dtype=str)
     row = {path: number for number, path in enumerate(catalog.path)}
     near = findings[findings.issue.eq("near-duplicate")]
     same = catalog.drop_duplicates("sha256").set_index("sha256").path

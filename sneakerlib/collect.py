@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import requests
 from PIL import Image
-from tqdm.auto import tqdm
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
+from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 
 TIMEOUT = (5, 20)  # seconds to connect, seconds between two pieces of an answer
@@ -85,17 +85,7 @@ def collect(
     jobs = [(term.label, result) for term in terms.itertuples() for result in search(service, term.query, term.limit)]
     with ThreadPoolExecutor(DOWNLOADS) as pool:
         answers = pool.map(lambda job: _store(job, out), jobs)
-        rows = list(
-            tqdm(
-                answers,
-                total=len(jobs),
-                desc="downloading",
-                unit=" pictures",
-                disable=not progress,
-                leave=False,
-                mininterval=1,
-            )
-        )
+        rows = list(watch(answers, len(jobs), "downloading", progress))
     refused = pd.DataFrame([row for row in rows if "reason" in row], columns=["label", "url", "reason"])
     kept = {row["path"]: row for row in rows[::-1] if "reason" not in row}  # of two identical results, the first
     if not kept:

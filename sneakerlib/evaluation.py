@@ -38,15 +38,15 @@ def predictions(
     """
     from sneakerlib import pipeline, training
 
-    rows = usable(catalog, split)
-    rows = rows[rows.label.isin(saved.labels)]
+    known = usable(catalog)
+    known = known[known.label.isin(saved.labels)]
+    rows = usable(known, split)
     if rows.empty:
         raise InputError(
             f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
         )
-    logits = training.predict(
-        saved.model, pipeline.Batches(rows, pipeline.pack(rows, saved.size, cache), saved.labels, BATCH)
-    )
+    pixels = pipeline.pack(known, saved.size, cache)  # of every split, so that training's own cache serves
+    logits = training.predict(saved.model, pipeline.Batches(rows, pixels, saved.labels, BATCH))
     probabilities = saved.probabilities(logits)
     table = rows[["path", "label"]].reset_index(drop=True)
     table["predicted"] = np.array(saved.labels)[probabilities.argmax(1)]

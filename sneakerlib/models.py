@@ -60,7 +60,9 @@ def backbone(name: str = OFFLINE, size: int = 224, weights: str | None = "imagen
     inputs = keras.Input((size, size, 3), name="picture")
     try:
         prepared = _module_of(build).preprocess_input(inputs)
-        network = build(include_top=False, weights=weights, input_tensor=prepared, pooling="avg")
+        network = build(
+            include_top=False, weights=weights, input_tensor=prepared, input_shape=(size, size, 3), pooling="avg"
+        )
     except Exception as error:
         if weights is None or "fetch" not in str(error).lower():
             raise InputError(f"{known[plain]} cannot be built at {size} px: {str(error).splitlines()[0]}") from error
@@ -142,7 +144,7 @@ def features(model: keras.Model) -> keras.Model:
 
 
 def scratch(
-    labels: list[str], size: int = 64, filters: tuple[int, ...] = (32, 64, 128, 128), dropout: float = 0.3
+    labels: list[str], size: int = 64, filters: tuple[int, ...] = (16, 32, 64, 128), dropout: float = 0.3
 ) -> keras.Model:
     """A small CNN without any earlier knowledge: blocks of convolution, normalisation, ReLU and pooling.
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import platformdirs
-from tqdm.auto import tqdm
 
 from sneakerlib import InputError
 from sneakerlib.catalog import folder_of, usable
 from sneakerlib.pictures import fit, open_rgb
+from sneakerlib.progress import watch
 from sneakerlib.quiet import keras
 from sneakerlib.runs import replacing
 
@@ -67,14 +67,14 @@ def pack(catalog: pd.DataFrame, size: int, cache: str | Path | None = None, prog
     with replacing(packed) as beside, ThreadPoolExecutor() as pool:
         beside.mkdir()
         array = np.lib.format.open_memmap(beside / "pixels.npy", "w+", np.uint8, (len(paths), size, size, 3))
-        with tqdm(
-            total=len(paths), desc="decoding", unit=" pictures", disable=not progress, leave=False, mininterval=1
-        ) as bar:
-            for start in range(0, len(paths), CHUNK):
-                chunk = [folder / path for path in paths[start : start + CHUNK]]
-                for index, pixels in enumerate(pool.map(lambda file: fit(open_rgb(file, size), size), chunk)):
-                    array[start + index] = pixels
-                bar.update(len(chunk))
+        chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
+        decoded = (
+            pixels
+            for chunk in chunks
+            for pixels in pool.map(lambda path: fit(open_rgb(folder / path, size), size), chunk)
+        )
+        for index, pixels in enumerate(watch(decoded, len(paths), "decoding", progress)):
+            array[index] = pixels
         array.flush()
         del array  # Windows cannot rename an open file
         (beside / "fingerprint.json").write_text(json.dumps(fingerprint))

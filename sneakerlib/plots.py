@@ -1,5 +1,6 @@
 """Every figure: a table goes in, Axes come out. `save` writes the figure and, beside it, the numbers that it shows."""
 
+import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from PIL import Image
 
 from sneakerlib import InputError, evaluation
 from sneakerlib.catalog import SPLITS, folder_of
@@ -38,8 +40,9 @@ def save(ax: Axes, path: str | Path) -> Path:
     figure, path = ax.figure, Path(path)
     if not hasattr(figure, "plotted"):
         raise InputError("this figure has no numbers to save beside it: draw it with a function of sneakerlib.plots")
-    with replacing(path.with_name(path.name + ".png")) as beside:
-        figure.savefig(beside, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    with replacing(path.with_name(path.name + ".png")) as beside, io.BytesIO() as buffer:
+        figure.savefig(buffer, dpi=110, bbox_inches="tight")
+        Image.open(buffer).convert("RGB").quantize(256).save(beside, optimize=True)  # a quarter of the size
     with replacing(path.with_name(path.name + ".csv")) as beside:
         figure.plotted.to_csv(
             beside, index=figure.plotted.index.name is not None, lineterminator="\n", float_format="%.6g"
@@ -68,7 +71,7 @@ def gallery(
     """
     folder, rows = folder_of(rows), rows.head(most)
     titles = rows.label if titles is None else titles.loc[rows.index]
-    columns = max(1, min(columns, len(rows)))
+    columns = min(columns, max(4, len(rows)))  # few pictures stay small
     lines = -(-max(1, len(rows)) // columns)
     figure, axes = plt.subplots(
         lines, columns, figsize=(1.5 * columns, 1.62 * lines), squeeze=False, layout="constrained"
@@ -134,7 +137,7 @@ def confusion_matrix(predictions: pd.DataFrame, normalise: str | None = None, ax
     """
     numbers = evaluation.confusion(predictions)
     if normalise == "rows":
-        numbers = numbers.div(numbers.sum(1).clip(lower=1), axis=0)
+        numbers = numbers.div(numbers.sum(axis=1).clip(lower=1), axis=0)
     side = max(4.2, 0.36 * len(numbers) + 1.5)
     ax = ax or plt.subplots(figsize=(side + 1, side), layout="constrained")[1]
     text = numbers.map(lambda value: "" if value == 0 else f"{value:.2f}".lstrip("0") if normalise else f"{value}")
@@ -144,7 +147,7 @@ def confusion_matrix(predictions: pd.DataFrame, normalise: str | None = None, ax
         numbers,
         annot=text,
         fmt="",
-        cmap="cividis_r",
+        cmap="Blues",
         square=True,
         ax=ax,
         cbar_kws=bar,
@@ -173,7 +176,7 @@ def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | Non
         ax.text(0.01, row, f"{value:.3f}", va="center", color="white", fontweight="bold")
     if chance is not None:
         ax.axvline(chance, color=RIGHT, linestyle=":", label="always the commonest class")
-        ax.legend(frameon=False, loc="lower right", fontsize=8)
+        ax.legend(frameon=False, loc="upper right", fontsize=8)
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
     numbers = pd.DataFrame({"accuracy": accuracy, "low": low, "high": high}, index=pd.Index(scores.index, name="model"))

@@ -64,11 +64,13 @@ def train(
         raise InputError(
             f"telling classes apart needs two of them, found {', '.join(labels) or 'none'}: add another sub-folder"
         )
+    if epochs is not None and not RECIPES[recipe].epochs:
+        raise InputError(f"the recipe {recipe} is solved, not trained by epochs: leave --epochs out")
     size = RECIPES[recipe].size if size is None else size
     epochs = RECIPES[recipe].epochs if epochs is None else epochs
     if size < SMALLEST:
         raise InputError(f"size {size} is too small: use at least {SMALLEST} pixels")
-    if RECIPES[recipe].epochs and epochs < 1:
+    if epochs < 1 and RECIPES[recipe].epochs:
         raise InputError(f"epochs must be at least 1, not {epochs}")
     training.seed_everything(seed)
     if recipe == "linear":

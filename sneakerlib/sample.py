@@ -14,10 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm.auto import tqdm
 
 from sneakerlib import InputError
 from sneakerlib.drawing import MODELS
+from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 from sneakerlib.studio import off_topic, photograph
 
@@ -44,7 +44,7 @@ def make(
     Args:
         out: The folder to make; an existing one is left alone if it holds the same sample.
         classes: How many shoe models, 2 to 23. Defaults to 5.
-        per_class: Pictures per model before the extra defective files, at least 8. Defaults to 100.
+        per_class: Pictures per model before the extra defective files, at least 12. Defaults to 100.
         seed: Same seed, same bytes (with the same versions of Pillow and NumPy). Defaults to 0.
         defects: Plant broken files, duplicates, wrong labels and odd formats. Defaults to True.
         progress: Show a bar. Defaults to True.
@@ -55,9 +55,9 @@ def make(
     Raises:
         InputError: If a number is out of range, or `out` holds something else.
     """
-    if not 2 <= classes <= len(MODELS) or per_class < 8:
+    if not 2 <= classes <= len(MODELS) or per_class < 12:
         raise InputError(
-            f"a sample has 2 to {len(MODELS)} classes of at least 8 pictures, not {classes} of {per_class}"
+            f"a sample has 2 to {len(MODELS)} classes of at least 12 pictures, not {classes} of {per_class}"
         )
     out, recipe = Path(out), {"classes": classes, "per_class": per_class, "seed": seed, "defects": defects}
     if out.exists() and any(out.iterdir()):
@@ -68,16 +68,12 @@ def make(
         beside.mkdir()
         rows = _plan(classes, per_class, seed) if defects else _good(classes, per_class)
         with ThreadPoolExecutor() as pool:
-            bar = tqdm(
-                total=len(rows), desc="drawing", unit=" pictures", disable=not progress, leave=False, mininterval=1
-            )
-            for row, content in zip(rows, pool.map(lambda row: _draw(row, seed), rows), strict=True):
+            drawn = watch(pool.map(lambda row: _draw(row, seed), rows), len(rows), "drawing", progress)
+            for row, content in zip(rows, drawn, strict=True):
                 file = beside / row["path"]
                 file.parent.mkdir(exist_ok=True)
                 row["sha256"] = hashlib.sha256(content).hexdigest()
                 file.write_bytes(content)
-                bar.update()
-            bar.close()
         table = pd.DataFrame(rows)[["path", "label", "true_label", "defect", "of", "sha256"]]
         table.to_csv(beside / "truth.csv", index=False, lineterminator="\n")
         (beside / "sample.json").write_text(json.dumps(recipe))

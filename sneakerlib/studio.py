@@ -45,7 +45,7 @@ def _background(rng: np.random.Generator, width: int, height: int) -> np.ndarray
     ground = np.broadcast_to(first, (height, width, 3)).astype(np.float32)
     if kind == "gradient":
         ramp = np.linspace(0, 1, height)[:, None, None] ** rng.uniform(0.5, 2)
-        ground = first * (1 - ramp) + second * ramp
+        ground = ground * (1 - ramp) + second * ramp
     elif kind == "concrete":
         ground = ground + 0.12 * noise(9, 7) + 0.1 * noise(width // 3, height // 3)
     elif kind == "wood":

@@ -90,7 +90,7 @@ def test_the_first_failure_stops_the_run_and_says_where(project, capsys):
     notebook(project, "01_one", "def broken():\n    raise ValueError('the reason\\nmore')", "broken()")
     assert cli.main(["run", "--out", "out"]) == 1
     error = capsys.readouterr().err.strip()
-    assert "01_one.ipynb failed in cell 4: ValueError: the reason" in error
+    assert "01_one.ipynb failed at In [4]: ValueError: the reason" in error
     assert len(error.splitlines()) == 1
     assert (project / "out/01_one.failed.ipynb").is_file()
     assert not (project / "out/02_two.ipynb").exists()

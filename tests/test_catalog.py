@@ -146,7 +146,7 @@ def test_a_class_that_is_too_small_is_named_with_a_cure():
     with pytest.raises(
         InputError, match=r"class tiny has 2 usable picture groups, too few for test . val . train: add pictures"
     ):
-        catalog.split(many({"a": 40}).pipe(lambda t: pd.concat([t, many({"tiny": 2})], ignore_index=True)))
+        catalog.split(many({"a": 40, "tiny": 2}).assign(group=""))
 
 
 @pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (-0.1, 0.2), (0.9, 0.3)])

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sneakerlib import InputError, catalog, clean, sample
 from sneakerlib.drawing import MODELS
 from sneakerlib.pictures import fit, open_rgb
-from sneakerlib.studio import photograph
+from sneakerlib.studio import off_topic, photograph
 
 
 def bytes_of(folder: Path) -> dict:
@@ -21,7 +21,7 @@ def bytes_of(folder: Path) -> dict:
 
 def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        sample.make(tmp_path / name, classes=2, per_class=8, seed=seed, progress=False)
+        sample.make(tmp_path / name, classes=2, per_class=12, seed=seed, progress=False)
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
     assert set(bytes_of(tmp_path / "a").values()).isdisjoint(
         content for path, content in bytes_of(tmp_path / "c").items() if path.endswith(".jpg") and len(content) > 2000
@@ -67,7 +67,7 @@ def test_copies_are_copies(shoes):
 
 
 def test_without_defects_all_is_well(tmp_path):
-    truth = sample.make(tmp_path / "clean", classes=2, per_class=8, defects=False, progress=False)
+    truth = sample.make(tmp_path / "clean", classes=2, per_class=12, defects=False, progress=False)
     assert truth.defect.eq("").all()
     assert clean.audit(catalog.read(tmp_path / "clean"), progress=False).query("issue != 'near-duplicate'").empty
 
@@ -80,12 +80,12 @@ def test_the_23_models_differ_in_build():
 
 
 def test_a_sample_is_drawn_once_and_never_over_something_else(tmp_path):
-    sample.make(tmp_path / "s", classes=2, per_class=8, progress=False)
+    sample.make(tmp_path / "s", classes=2, per_class=12, progress=False)
     before = (tmp_path / "s/truth.csv").stat().st_mtime_ns
-    sample.make(tmp_path / "s", classes=2, per_class=8, progress=False)
+    sample.make(tmp_path / "s", classes=2, per_class=12, progress=False)
     assert (tmp_path / "s/truth.csv").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="holds something else"):
-        sample.make(tmp_path / "s", classes=3, per_class=8, progress=False)
+        sample.make(tmp_path / "s", classes=3, per_class=12, progress=False)
 
 
 @pytest.mark.parametrize(("classes", "per_class"), [(1, 20), (24, 20), (5, 3)])
@@ -120,3 +120,10 @@ def test_the_search_service_pages_and_serves_the_files(shoes):
         assert content == (shoes / truth[truth.label.eq(label)].path.iloc[0]).read_bytes()
         assert requests.get(f"{service}/pictures/99999", timeout=5).status_code == 404
         assert requests.get(f"{service}/search?q=nothing", timeout=5).json()["results"] == []
+
+
+def test_off_topic_pictures_are_pictures_of_something():
+    for number in range(40):
+        picture = np.asarray(off_topic(np.random.default_rng(number)).convert("L"), float)
+        assert min(picture.shape) >= 200
+        assert picture.std() > 8

@@ -1,6 +1,7 @@
 """Hold every notebook to the template: prints what is wrong, exits 1 if anything is."""
 
 import ast
+import json
 import re
 import statistics
 import sys
@@ -14,12 +15,15 @@ LINES = range(60, 201)  # of code in a notebook: less says too little, more cann
 MEDIAN, LONGEST, FUNCTION = 5, 20, 10  # lines of a cell in the middle, of the longest cell, of a function
 
 
-def lint(notebook: Path, root: Path = ROOT) -> list[str]:
+def lint(notebook: Path, root: Path | None = None) -> list[str]:
     """What is wrong with one notebook, a line per problem; empty if nothing is."""
+    root = root or ROOT
+    ids = [cell["id"] for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]]  # reading would mend them
     book = nbformat.read(notebook, as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     text = "\n".join(cell.source for cell in book.cells if cell.cell_type == "markdown")
-    problems = [*_saved_clean(book, code), *_prose(notebook, root, book, text)]
+    problems = ["two cells have one id: give them different ones"] if len(set(ids)) < len(ids) else []
+    problems += [*_saved_clean(book, code), *_prose(notebook, root, book, text)]
     problems += [*_lengths(code), *_parameters(code), *_checks(code)]
     if f'save_result("{notebook.stem}"' not in "\n".join(cell.source for cell in code).replace("\n    ", ""):
         problems.append(f'no `run.save_result("{notebook.stem}", headline, …)`: the batch runner quotes it')
@@ -38,8 +42,6 @@ def _saved_clean(book, code: list):
         "language_info",
     }:
         yield "it carries metadata beside tags: run `nbstripout --keep-id` on it"
-    if len({cell.id for cell in book.cells}) < len(book.cells):
-        yield "two cells have one id: give them different ones"
 
 
 def _prose(notebook: Path, root: Path, book, text: str):

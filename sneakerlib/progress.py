@@ -1,0 +1,20 @@
+"""One way to show that long work goes on."""
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from tqdm import tqdm
+
+
+def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterator:
+    """Pass items on and show a bar with the time left: in a notebook, or where a person watches the terminal.
+
+    Args:
+        items: What is passed on, one per picture.
+        total: Number of pictures.
+        doing: What is done to them, such as `decoding`.
+        show: False for silence. Defaults to True.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    options = {"file": sys.stdout, "disable": not show} if shell else {"disable": None if show else True}
+    return iter(tqdm(items, doing, total, leave=False, unit=" pictures", mininterval=1, **options))
