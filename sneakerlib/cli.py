@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     sub = verb(_sample, "draw the embedded sample: invented sneakers with planted defects")
     sub.add_argument("out", metavar="OUT")
     sub.add_argument("--classes", type=int, default=5, help="2 to 23 (default: %(default)s)")
-    sub.add_argument("--per-class", type=int, default=100, help="pictures per class (default: %(default)s)")
+    sub.add_argument("--per-class", type=int, default=80, help="pictures per class (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
     sub.add_argument("--no-defects", action="store_true", help="plant no defects")
 

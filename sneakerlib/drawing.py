@@ -9,10 +9,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops
 
-UNIT = 340  # pixels per shoe length while drawing: more than in most pictures, so that shrinking smooths the edges
-SHEET = (int(1.3 * UNIT), int(1.05 * UNIT))  # width and height of the sheet that one shoe is drawn on
+from sneakerlib.sheet import Sheet, circle, spline, star
 
 
 class Model(NamedTuple):
@@ -56,92 +55,6 @@ MODELS = [
 ]
 
 
-def spline(points: list, steps: int = 10, closed: bool = True) -> list[tuple[float, float]]:
-    """Smooth curve through the points (Catmull-Rom), as a list of points."""
-    p = np.asarray(points, float)
-    p = np.vstack([p[-1:], p, p[:2]]) if closed else np.vstack([p[:1], p, p[-1:]])
-    a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
-    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
-    curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
-    return [tuple(point) for point in curve.reshape(-1, 2)] + ([] if closed else [tuple(p[-1])])
-
-
-class Sheet:
-    """A transparent sheet in shoe coordinates: x from heel (0) to toe (1), y from the ground (0) up.
-
-    Areas are grey pictures as large as the sheet: 255 where the area is, 0 elsewhere.
-    """
-
-    def __init__(self, colours: dict):
-        self.colours = colours
-        self.picture = Image.new("RGB", SHEET)
-        self.alpha = Image.new("L", SHEET)
-
-    def area(self, *outlines: list, width: float = 0) -> Image.Image:
-        """Area inside the outlines or, with a `width`, along them."""
-        image = Image.new("L", SHEET)
-        draw = ImageDraw.Draw(image)
-        for outline in outlines:
-            pixels = [((x + 0.15) * UNIT, SHEET[1] - (y + 0.12) * UNIT) for x, y in outline]
-            if width:
-                draw.line(pixels, fill=255, width=max(1, round(width * UNIT)), joint="curve")
-            else:
-                draw.polygon(pixels, fill=255)
-        return image
-
-    def discs(self, centres: list, radius: float) -> Image.Image:
-        """Area of discs of one radius."""
-        return self.area(*[_circle(x, y, radius, 14) for x, y in centres])
-
-    def paint(self, area: Image.Image, colour: str) -> None:
-        """Cover an area with a colour of the colourway, given by the name of its part."""
-        self._mix(self.colours[colour], area)
-        self.alpha = ImageChops.lighter(self.alpha, area)
-
-    def _mix(self, colour: tuple | str, amount: Image.Image) -> None:
-        if box := amount.getbbox():  # most areas are small: pasting only their box is four times faster
-            self.picture.paste(colour, box, amount.crop(box))
-
-    def darken(self, area: Image.Image, amount: float) -> None:
-        """Mix black into an area; `amount` from 0 to 1."""
-        self._mix("black", area.point(lambda value: int(value * amount)))
-
-    def relief(self, area: Image.Image, colour: str, inside: Image.Image) -> None:
-        """Paint a piece of leather that lies on top: a dark seam around it, a thread beside the seam."""
-        area = ImageChops.multiply(area, inside)
-        edge = area.filter(ImageFilter.GaussianBlur(UNIT / 120))
-        self.darken(ImageChops.multiply(ImageChops.subtract(edge, area), inside), 0.9)
-        self.paint(area, colour)
-        thread = edge.point(lambda value: max(0, 255 - abs(value - 204) * 12))
-        self.darken(ImageChops.multiply(thread, area), 0.25)
-
-    def shade(self, area: Image.Image, roundness: float) -> None:
-        """Make a flat area look round: darker towards its edges and its underside, a soft light above."""
-        depth = area.filter(ImageFilter.GaussianBlur(roundness))
-        self.darken(
-            ImageChops.multiply(ImageChops.invert(depth.point(lambda v: min(255, max(0, 2 * v - 230)))), area), 0.38
-        )
-        lower = ImageChops.offset(depth, 0, round(roundness * 0.8))  # the same shape, lower: the difference is the rim
-        rim = ImageChops.multiply(ImageChops.subtract(depth, lower), area)
-        self._mix("white", rim.point(lambda value: value // 3))
-        self.darken(ImageChops.multiply(ImageChops.subtract(lower, depth), area), 0.35)
-
-    def cut_out(self) -> Image.Image:
-        """What was painted, as a picture with a transparent surrounding."""
-        return Image.merge("RGBA", (*self.picture.split(), self.alpha))
-
-
-def _circle(x: float, y: float, radius: float, corners: int = 40) -> list:
-    turn = np.linspace(0, 2 * np.pi, corners)
-    return list(zip(x + radius * np.cos(turn), y + radius * np.sin(turn), strict=True))
-
-
-def _star(x: float, y: float, radius: float) -> list:
-    angles = np.linspace(0, 2 * np.pi, 11)[:-1] + np.pi / 2
-    radii = np.where(np.arange(10) % 2, 0.42, 1.0) * radius
-    return list(zip(x + radii * np.cos(angles), y + radii * np.sin(angles)))
-
-
 def _panel(sheet: Sheet, style: str, top: float) -> Image.Image:
     """The mark on the side of the shoe; `top` is the height of the sole's upper edge."""
     y0, wave = top, np.linspace(0.1, 0.86, 40)
@@ -150,7 +63,7 @@ def _panel(sheet: Sheet, style: str, top: float) -> Image.Image:
             *[[(x, y0), (x + 0.06, y0), (x + 0.17, y0 + 0.4), (x + 0.11, y0 + 0.4)] for x in (0.26, 0.37, 0.48)]
         )
     if style == "ring":
-        return sheet.area(*[_circle(0.2, y0 + 0.3, radius) for radius in (0.09, 0.018)], width=0.036)
+        return sheet.area(*[circle(0.2, y0 + 0.3, radius) for radius in (0.09, 0.018)], width=0.036)
     if style == "chevrons":
         return sheet.area(
             *[[(x, y0 + 0.2), (x + 0.09, y0 + 0.1), (x, y0)] for x in (0.3, 0.41, 0.52, 0.63)], width=0.045
@@ -167,7 +80,7 @@ def _panel(sheet: Sheet, style: str, top: float) -> Image.Image:
             [(0.2 + 0.055 * i + 0.027 * (j % 2), y0 + 0.04 + 0.05 * j) for i in range(13) for j in range(4)], 0.013
         )
     if style == "star":
-        return sheet.area(_star(0.34, y0 + 0.13, 0.11))
+        return sheet.area(star(0.34, y0 + 0.13, 0.11))
     if style == "saddle":
         return sheet.area([(0.33, y0 - 0.02), (0.62, y0 - 0.02), (0.6, y0 + 0.5), (0.42, y0 + 0.5)])
     if style == "bolt":
@@ -186,18 +99,8 @@ def _panel(sheet: Sheet, style: str, top: float) -> Image.Image:
 def _sole(sheet: Sheet, style: str, top: float) -> None:
     """Midsole and outsole of the side view."""
     heel, toe = {"wedge": (0.15, 0.06), "platform": (0.15, 0.15)}.get(style, (top, top - 0.02))
-    body = spline(
-        [
-            (-0.02, 0.03),
-            (-0.03, heel),
-            (0.3, heel - 0.01),
-            (0.7, toe),
-            (1.0, toe + 0.03),
-            (1.03, toe),
-            (0.97, 0.02),
-            (0.5, 0.0),
-        ]
-    )
+    edge = [(-0.03, heel), (0.3, heel - 0.01), (0.7, toe), (1.0, toe + 0.03), (1.03, toe)]
+    body = spline([(-0.02, 0.03), *edge, (0.97, 0.02), (0.5, 0.0)])
     area = sheet.area(body)
     sheet.paint(area, "sole")
     if style == "windows":
@@ -224,50 +127,10 @@ def _sole(sheet: Sheet, style: str, top: float) -> None:
     sheet.paint(ImageChops.multiply(sheet.area([(0.0, 0.012), (0.97, 0.012)], width=0.028), area), "outsole")
 
 
-def side_view(model: Model, colours: dict) -> Sheet:
-    """The shoe from its outer side, toe to the right."""
-    sheet, c, t = Sheet(colours), model.collar, model.toe
-    top = {"wedge": 0.13, "platform": 0.15, "flat": 0.09}.get(model.sole, 0.11)
-    front = {"wedge": 0.07, "platform": 0.15}.get(model.sole, top - 0.02)  # height of the sole under the toe
-    throat = [
-        (0.36, c + 0.02),
-        (0.46, 0.5 * c + 0.5 * (top + t) + 0.02),
-        (0.6, top + t + 0.05),
-        (0.7, front + t + 0.015),
-    ]
-    outline = spline(
-        [
-            (0.0, top - 0.03),
-            (-0.015, top + 0.1),
-            (0.04, c - 0.06),
-            (0.035, c + 0.03),
-            (0.1, c + 0.015),
-            (0.2, c - 0.035),
-            *throat,
-            (0.84, front + t - 0.01),
-            (0.96, front + 0.6 * t),
-            (1.0, front + 0.02),
-            (0.9, front - 0.03),
-            (0.4, top - 0.03),
-        ]
-    )
-    tongue = spline(
-        [(0.26, c - 0.03), (0.29, c + 0.08), (0.35, c + 0.1), (0.4, c + 0.03), (0.5, c * 0.6 + 0.1), (0.36, c - 0.1)]
-    )
-    lining = spline(
-        [(0.05, c + 0.015), (0.12, c + 0.045), (0.22, c + 0.03), (0.33, c + 0.05), (0.33, c - 0.03), (0.2, c - 0.05)]
-    )
-
-    back = sheet.area(lining)
-    sheet.paint(back, "lining")
-    sheet.shade(back, 12)
-    behind = sheet.area(tongue)
-    sheet.paint(behind, "tongue")
-    sheet.shade(behind, 8)
-    upper = sheet.area(outline)
-    sheet.paint(upper, "base")
-
-    sheet.relief(_panel(sheet, model.panel, top), "accent", upper)
+def _toe_cap(sheet: Sheet, model: Model, top: float, front: float, upper: Image.Image) -> None:
+    """What covers the toes; `front` is the height of the sole under them."""
+    t = model.toe
+    wing = [(0.72, front + t * 0.9), (0.78, front + 0.4 * t)]
     cap = {
         "cap": [(0.8, 0.0), (0.79, 0.2), (0.84, 0.5), (1.1, 0.5), (1.1, 0.0)],
         "guard": [
@@ -278,26 +141,15 @@ def side_view(model: Model, colours: dict) -> Sheet:
             (1.1, front + 0.15),
             (1.1, 0.0),
         ],
-        "wingtip": [
-            (0.55, 0.0),
-            (0.66, top + 0.05),
-            (0.72, front + t * 0.9),
-            (0.78, front + 0.4 * t),
-            (0.86, 0.6),
-            (1.1, 0.5),
-            (1.1, 0.0),
-        ],
+        "wingtip": [(0.55, 0.0), (0.66, top + 0.05), *wing, (0.86, 0.6), (1.1, 0.5), (1.1, 0.0)],
     }.get(model.cap)
     if cap:
         sheet.relief(sheet.area(cap), "trim", upper)
-    if model.heel in ("counter", "spoiler"):
-        reach = 0.24 if model.heel == "counter" else 0.1
-        sheet.relief(
-            sheet.area(spline([(-0.1, 0), (-0.1, 0.32), (0.5 * reach, 0.27), (reach, top + 0.06), (reach + 0.05, 0)])),
-            "trim",
-            upper,
-        )
 
+
+def _lacing(sheet: Sheet, model: Model, throat: list, upper: Image.Image, behind: Image.Image) -> None:
+    """Straps, a zip, or laces with their eyelets along the throat."""
+    c, middle = model.collar, throat[2][1] - 0.07
     if model.lacing == "straps":
         straps = []
         for k in (0.15, 0.5, 0.85):
@@ -306,7 +158,7 @@ def side_view(model: Model, colours: dict) -> Sheet:
             straps.append([(x + 0.05, y + 0.1), (x - 0.01, y + 0.13), (x - 0.17, y - 0.1), (x - 0.1, y - 0.12)])
         sheet.relief(sheet.area(*straps), "lace", ImageChops.lighter(upper, behind))
     elif model.lacing == "zip":
-        path = [(0.3, c + 0.05), (0.4, 0.55 * c + 0.1), (0.56, top + t - 0.02)]
+        path = [(0.3, c + 0.05), (0.4, 0.55 * c + 0.1), (0.56, middle)]
         sheet.relief(sheet.area(spline(path, closed=False), width=0.07), "trim", upper)
         sheet.paint(ImageChops.multiply(sheet.area(spline(path, closed=False), width=0.018), upper), "lace")
     else:
@@ -316,8 +168,11 @@ def side_view(model: Model, colours: dict) -> Sheet:
             sheet.paint(sheet.area([(x - 0.02, y - 0.015), (x + 0.075, y + 0.085)], width=0.026), "lace")
             sheet.darken(sheet.area([(x - 0.01, y - 0.022), (x + 0.085, y + 0.078)], width=0.006), 0.35)
             sheet.paint(sheet.discs([(x - 0.02, y - 0.015)], 0.013), "outsole")
-    sheet.shade(upper, 22)
 
+
+def _heel(sheet: Sheet, model: Model, top: float) -> None:
+    """What sticks out at the heel."""
+    c = model.collar
     if model.heel == "tab":
         tab = sheet.area(
             spline([(0.0, c - 0.12), (-0.02, c + 0.02), (0.02, c + 0.06), (0.055, c + 0.03), (0.05, c - 0.12)])
@@ -336,6 +191,65 @@ def side_view(model: Model, colours: dict) -> Sheet:
         fin = sheet.area([(0.02, top + 0.14), (-0.11, top + 0.2), (-0.09, top + 0.1), (0.02, top + 0.02)])
         sheet.paint(fin, "accent")
         sheet.shade(fin, 6)
+
+
+def side_view(model: Model, colours: dict) -> Sheet:
+    """The shoe from its outer side, toe to the right."""
+    sheet, c, t = Sheet(colours), model.collar, model.toe
+    top = {"wedge": 0.13, "platform": 0.15, "flat": 0.09}.get(model.sole, 0.11)
+    front = {"wedge": 0.07, "platform": 0.15}.get(model.sole, top - 0.02)  # height of the sole under the toe
+    throat = [
+        (0.36, c + 0.02),
+        (0.46, 0.5 * c + 0.5 * (top + t) + 0.02),
+        (0.6, top + t + 0.05),
+        (0.7, front + t + 0.015),
+    ]
+    back = [
+        (0.0, top - 0.03),
+        (-0.015, top + 0.1),
+        (0.04, c - 0.06),
+        (0.035, c + 0.03),
+        (0.1, c + 0.015),
+        (0.2, c - 0.035),
+    ]
+    toes = [
+        (0.84, front + t - 0.01),
+        (0.96, front + 0.6 * t),
+        (1.0, front + 0.02),
+        (0.9, front - 0.03),
+        (0.4, top - 0.03),
+    ]
+    outline = spline([*back, *throat, *toes])
+    tongue = spline(
+        [(0.26, c - 0.03), (0.29, c + 0.08), (0.35, c + 0.1), (0.4, c + 0.03), (0.5, c * 0.6 + 0.1), (0.36, c - 0.1)]
+    )
+    lining = spline(
+        [(0.05, c + 0.015), (0.12, c + 0.045), (0.22, c + 0.03), (0.33, c + 0.05), (0.33, c - 0.03), (0.2, c - 0.05)]
+    )
+
+    inside = sheet.area(lining)
+    sheet.paint(inside, "lining")
+    sheet.shade(inside, 12)
+    behind = sheet.area(tongue)
+    sheet.paint(behind, "tongue")
+    sheet.shade(behind, 8)
+    upper = sheet.area(outline)
+    sheet.paint(upper, "base")
+
+    sheet.relief(_panel(sheet, model.panel, top), "accent", upper)
+    _toe_cap(sheet, model, top, front, upper)
+    if model.heel in ("counter", "spoiler"):
+        reach = 0.24 if model.heel == "counter" else 0.1
+        sheet.relief(
+            sheet.area(spline([(-0.1, 0), (-0.1, 0.32), (0.5 * reach, 0.27), (reach, top + 0.06), (reach + 0.05, 0)])),
+            "trim",
+            upper,
+        )
+
+    _lacing(sheet, model, throat, upper, behind)
+    sheet.shade(upper, 22)
+
+    _heel(sheet, model, top)
     _sole(sheet, model.sole, top)
     return sheet
 
@@ -376,9 +290,8 @@ def sole_view(model: Model, colours: dict) -> Sheet:
     elif model.tread == "dots":
         pattern = sheet.discs([(x + 0.03 * (k % 2), y) for x in xs for k, y in enumerate(ys)], 0.017)
     else:  # rings, around the ball of the foot and the heel
-        turn = np.linspace(0, 2 * np.pi, 40)
         rings = [(x, r) for x in (0.72, 0.17) for r in np.arange(0.03, 0.4 if x > 0.5 else 0.17, 0.04)]
-        pattern = sheet.area(*[list(zip(x + r * np.cos(turn), 0.41 + r * np.sin(turn))) for x, r in rings], width=0.016)
+        pattern = sheet.area(*[circle(x, 0.41, r) for x, r in rings], width=0.016)
     sheet.relief(pattern, "accent", inner)
     arch = sheet.area(spline([(0.33, 0.36), (0.33, 0.46), (0.5, 0.47), (0.5, 0.34)]))
     sheet.relief(arch, "sole", inner)

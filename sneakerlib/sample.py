@@ -37,14 +37,14 @@ EXIF_ORIENTATION = 0x0112
 
 
 def make(
-    out: str | Path, classes: int = 5, per_class: int = 100, seed: int = 0, defects: bool = True, progress: bool = True
+    out: str | Path, classes: int = 5, per_class: int = 80, seed: int = 0, defects: bool = True, progress: bool = True
 ) -> pd.DataFrame:
     """Draw the sample into a folder: `out/<model>/<model>_001.jpg …` and `out/truth.csv`.
 
     Args:
         out: The folder to make; an existing one is left alone if it holds the same sample.
         classes: How many shoe models, 2 to 23. Defaults to 5.
-        per_class: Pictures per model before the extra defective files, at least 12. Defaults to 100.
+        per_class: Pictures per model before the extra defective files, at least 12. Defaults to 80.
         seed: Same seed, same bytes (with the same versions of Pillow and NumPy). Defaults to 0.
         defects: Plant broken files, duplicates, wrong labels and odd formats. Defaults to True.
         progress: Show a bar. Defaults to True.

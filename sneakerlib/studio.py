@@ -3,7 +3,8 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from sneakerlib.drawing import Model, Sheet, side_view, sole_view, spline
+from sneakerlib.drawing import Model, side_view, sole_view
+from sneakerlib.sheet import Sheet, spline
 
 VIEWS = {"side": 0.62, "three-quarter": 0.26, "sole": 0.12}  # how often each is seen, roughly as in an image search
 
