@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import json
 import platform
+import shutil
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +16,7 @@ import papermill
 
 import sneakerlib
 from sneakerlib import InputError
-from sneakerlib.runs import replacing, write_json
+from sneakerlib.runs import BESIDE, replacing, write_json
 
 # The smoke setting, for notebooks that declare these parameters: everything runs, nothing is learned well.
 QUICK = {
@@ -132,6 +133,8 @@ def run(
     chosen = parameters_for(notebooks, parameters or {})
     common = (QUICK if quick else {}) | ({"LABELS": ",".join(labels)} if labels else {})
     common |= {"RUN": out.as_posix()} | ({"IMAGES": Path(images).resolve().as_posix()} if images else {})
+    for left in out.rglob(f"{BESIDE}*"):  # of a run that was killed while it wrote
+        shutil.rmtree(left, ignore_errors=True)
     record = _earlier(out) if resume else {}
     record |= {"versions": _versions()}
     done, fresh = record.setdefault("notebooks", {}), False

@@ -1,11 +1,10 @@
 """Find labels that are probably wrong, and carry a person's corrections back into the catalog."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -13,6 +12,11 @@ from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import InputError
 from sneakerlib.runs import replacing
+
+with warnings.catch_warnings():  # its progress bars, not used here, ask for widgets
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
 
 ACTIONS = ("relabel", "drop", "keep")
 COLUMNS = ["path", "label", "action", "new_label", "reason"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from sneakerlib import InputError
 
+BESIDE = ".writing-"  # what the name of a folder begins with in which something is not yet whole
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -23,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=BESIDE, dir=path.parent) as folder:
         beside = Path(folder) / path.name
         yield beside
         if beside.is_dir() and path.exists():  # a folder can't replace a folder in one step: move the old one away
@@ -48,7 +50,8 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, images: str | Path = ""):
-        root = Path.cwd().parent if Path.cwd().name in ("notebooks", "exercises") else Path.cwd()
+        here = Path.cwd()
+        root = next((place.parent for place in (here, here.parent) if place.name == "notebooks"), here)
         self.folder = (root / folder).resolve()
         self.own_pictures = bool(images)
         self.images = (root / Path(images).expanduser()).resolve() if images else self.folder / "images"

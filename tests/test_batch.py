@@ -136,6 +136,7 @@ def test_a_killed_run_resumes_to_the_same_results(project):
     before = (project / "out/01_one.ipynb").stat().st_mtime_ns
     batch.run("out", resume=True)
     assert (project / "out/01_one.ipynb").stat().st_mtime_ns == before
+    assert not list((project / "out").rglob(".writing-*"))
     for result in (project / "whole/results").iterdir():
         assert (project / "out/results" / result.name).read_bytes() == result.read_bytes()
 
