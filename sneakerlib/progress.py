@@ -16,5 +16,8 @@ def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterato
         show: False for silence. Defaults to True.
     """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    options = {"file": sys.stdout, "disable": not show} if shell else {"disable": None if show else True}
-    return iter(tqdm(items, doing, total, leave=False, unit=" pictures", mininterval=1, **options))
+    if shell:  # a saved notebook keeps every state of the bar: few of them
+        options = {"file": sys.stdout, "disable": not show, "mininterval": 5}
+    else:
+        options = {"disable": None if show else True, "mininterval": 0.5}
+    return iter(tqdm(items, doing, total, leave=False, unit=" pictures", **options))

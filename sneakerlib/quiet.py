@@ -3,6 +3,7 @@
 A command answers a wrong input with one line; ten lines about processor instructions would bury it. Errors still pass.
 """
 
+import logging
 import os
 
 saved = os.dup(2)
@@ -13,5 +14,7 @@ try:
 finally:
     os.dup2(saved, 2)
     os.close(saved)
+
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # else it warns of every second model that predicts
 
 __all__ = ["keras"]
