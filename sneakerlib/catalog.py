@@ -192,7 +192,7 @@ def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: in
     units = (
         units.sort_values(["group", "label", "sha256"])
         .groupby("group")
-        .agg(label=("label", lambda labels: labels.mode().iloc[0]), size=("label", "size"), split=("split", "max"))
+        .agg(label=("label", lambda labels: labels.mode().iloc[0]), size=("label", "size"), split=("split", _strictest))
     )
     units["order"] = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in units.index]
     wanted = [name for name in ("test", "val", "train") if shares[name] > 0]
@@ -212,6 +212,11 @@ def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: in
     placed = catalog.split.copy()
     placed.loc[good.index] = group.map(units.split)
     return catalog.assign(split=placed)
+
+
+def _strictest(splits: pd.Series) -> str:
+    """The split of twins that had several: a picture may leave training for the test, never the other way."""
+    return next((split for split in ("test", "val", "train") if split in set(splits)), "")
 
 
 def _some(names: list[str], most: int = 6) -> str:

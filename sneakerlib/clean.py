@@ -142,6 +142,7 @@ def prepare(
     test: float = 0.15,
     seed: int = 0,
     progress: bool = True,
+    earlier: str | Path | None = None,
 ) -> pd.DataFrame:
     """Read, audit and split a picture folder; or load a catalog, and split what has no split yet.
 
@@ -152,8 +153,10 @@ def prepare(
         test: See `catalog.split`. Defaults to 0.15.
         seed: See `catalog.split`. Defaults to 0.
         progress: Show a bar. Defaults to True.
+        earlier: A catalog file whose splits are kept, if it exists. Defaults to none.
     """
     source = Path(source)
+    known = catalogs.load(earlier) if earlier and Path(earlier).exists() else None
     if source.is_file():
         table = catalogs.load(source)
         if unknown := sorted(set(labels or []) - set(table.label)):
@@ -162,4 +165,5 @@ def prepare(
     else:
         table = catalogs.read(source, labels)
         table = apply(table, audit(table, progress))
+    table = table if known is None else catalogs.keep_splits(table, known)
     return catalogs.split(table, val, test, seed)

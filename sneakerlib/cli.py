@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = verb(_split, "audit a picture folder and split it into train, val and test", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES")
-    sub.add_argument("--out", default="catalog.csv", help="(default: %(default)s)")
+    sub.add_argument("--out", default="catalog.csv", help="splits of pictures in it are kept (default: %(default)s)")
 
     sub = verb(_train, "train a model folder", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
@@ -93,7 +93,9 @@ def _sample(options):
 def _split(options):
     from sneakerlib import catalog, clean
 
-    table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed)
+    table = clean.prepare(
+        options.images, options.labels, options.val, options.test, options.seed, not options.json, earlier=options.out
+    )
     catalog.save(table, options.out)
     counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()
     _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
@@ -180,6 +182,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sneakerlib: {error.name} is not installed: pip install 'sneakerlib[tensorflow]'", file=sys.stderr)
         return 2
     except RuntimeError as error:
+        print(f"sneakerlib: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # no space, no permission
         print(f"sneakerlib: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

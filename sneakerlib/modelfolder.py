@@ -48,6 +48,13 @@ class Saved:
         return powers / powers.sum(1, keepdims=True)
 
 
+def check_target(folder: str | Path) -> None:
+    """Raise an InputError if saving there would replace something that is no model folder."""
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "labels.json").is_file()):
+        raise InputError(f"{folder} exists and is no model folder: name a new one for the model")
+
+
 def save(
     model,
     folder: str | Path,
@@ -67,7 +74,11 @@ def save(
         history: From `training`.
         recipe: How it was trained, such as `frozen`, `fine-tune` or `scratch`.
         seed: The seed it was trained with. Defaults to 0.
+
+    Raises:
+        InputError: If something else is there.
     """
+    check_target(folder)
     used = catalogs.usable(catalog)
     rows = used[["path", "label", "sha256", "split"]].sort_values("path").to_csv(index=False, lineterminator="\n")
     info = {

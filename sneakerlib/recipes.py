@@ -64,6 +64,7 @@ def train(
         raise InputError(
             f"telling classes apart needs two of them, found {', '.join(labels) or 'none'}: add another sub-folder"
         )
+    modelfolder.check_target(out)
     if epochs is not None and not RECIPES[recipe].epochs:
         raise InputError(f"the recipe {recipe} is solved, not trained by epochs: leave --epochs out")
     size = RECIPES[recipe].size if size is None else size

@@ -164,3 +164,12 @@ def test_splits_are_carried_over_by_content():
     renamed = table.assign(path=[f"{path}-renamed" for path in table.path], split="")
     assert catalog.keep_splits(renamed, table).split.to_numpy().tolist() == table.split.tolist()
     assert np.all(catalog.keep_splits(renamed.assign(sha256="new"), table).split == "")
+
+
+def test_when_new_pictures_join_two_groups_nothing_leaves_the_test():
+    table = many({"a": 40, "b": 40})
+    placed = catalog.split(table)
+    train, test = (placed.index[placed.split.eq(name) & placed.label.eq("a")][0] for name in ("train", "test"))
+    joined = placed.assign(group=placed.group.replace(placed.group[train], placed.group[test]))
+    again = catalog.split(joined)
+    assert set(again.split[joined.group.eq(placed.group[test])]) == {"test"}

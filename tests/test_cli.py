@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from conftest import save
 
-from sneakerlib import cli, sample
+from sneakerlib import catalog, cli, sample
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,18 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     picture = tmp_path / "s/aero/aero_001.jpg"
     named = answer(capsys, "classify", tmp_path / "m", picture)
     assert sum(named[str(picture)].values()) == pytest.approx(1)
+
+
+def test_splitting_again_keeps_the_splits_of_known_pictures(folder, tmp_path, capsys):
+    out = tmp_path / "c.csv"
+    answer(capsys, "split", folder, "--out", out, "--val", 0.25, "--test", 0.25)
+    before = catalog.load(out).set_index("path").split
+    for number in range(20):
+        save((number * 12, 10 * number, 99), folder / "one" / f"new{number}.png")
+    answer(capsys, "split", folder, "--out", out, "--val", 0.25, "--test", 0.25, "--seed", 9)
+    after = catalog.load(out).set_index("path").split
+    assert after[before.index].equals(before)
+    assert len(after) > len(before)
 
 
 def test_people_get_a_table(model, shoes, capsys):
@@ -103,6 +116,9 @@ def wrong(shoes, model, tmp_path):
         ("train shoes --out new --size 0", "size 0 is too small"),
         ("train shoes --out new --recipe scratch --epochs -1", "epochs must be at least 1, not -1"),
         ("train shoes --out new --epochs 3", "recipe frozen is solved, not trained by epochs: leave --epochs out"),
+        ("train shoes --out empty/..", "empty/.. exists and is no model folder: name a new one"),
+        ("train shoes --out text.jpg", "text.jpg exists and is no model folder"),
+        ("split shoes --out text.jpg", "text.jpg"),
         ("train shoes", "the following arguments are required: --out"),
         ("evaluate half shoes", "half lacks labels.json"),
         ("evaluate model empty", "no pictures under empty"),
