@@ -167,7 +167,7 @@ def execute(notebook: Path, out: Path, parameters: dict) -> float:
                 parameters=parameters,
                 kernel_name="python3",
                 progress_bar=sys.stderr.isatty(),
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would break up the summary
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its notes would break up the summary
             )
         except papermill.PapermillExecutionError as error:
             beside.replace(failed)
