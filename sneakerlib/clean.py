@@ -13,12 +13,11 @@ from scipy.sparse.csgraph import connected_components
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.catalog import folder_of
-from sneakerlib.pictures import open_rgb
+from sneakerlib.pictures import EXIF_ORIENTATION, open_rgb
 from sneakerlib.progress import watch
 
 # Left out of every split; the files stay where they are.
 SET_ASIDE = ("unreadable", "exact-duplicate", "contradictory-duplicate")
-EXIF_ORIENTATION = 0x0112
 # Bits of 64 in which the perceptual hashes of twins may differ. On the sample, twins (cropped by 1 %, shrunk,
 # compressed again) differ by at most 4; at 6, pictures of different models begin to pass for twins.
 TWIN_BITS = 4

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from sneakerlib import InputError
 
 WHITE = (255, 255, 255)
+EXIF_ORIENTATION = 0x0112  # the tag that says how the camera was held
 
 
 def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Image:

@@ -85,8 +85,3 @@ class Run:
     def save_result(self, topic: str, headline: str, **numbers) -> None:
         """Write `results/<topic>.json`: one sentence for people, the numbers for programs."""
         write_json(self.folder / "results" / f"{topic}.json", {"headline": headline, **numbers})
-
-    def result(self, topic: str) -> dict:
-        """Read what `save_result` wrote."""
-        path = self.needs(self.folder / "results" / f"{topic}.json", topic[:2])
-        return json.loads(path.read_text(encoding="utf-8"))

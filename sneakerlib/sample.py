@@ -17,6 +17,7 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.drawing import MODELS
+from sneakerlib.pictures import EXIF_ORIENTATION
 from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 from sneakerlib.studio import off_topic, photograph
@@ -33,7 +34,6 @@ EXTRAS = {
     "off-topic": 1,
 }
 ENCODED, WRONG = 0.5, 5
-EXIF_ORIENTATION = 0x0112
 
 
 def make(

@@ -183,8 +183,3 @@ def predict(model: keras.Model, batches: Batches) -> np.ndarray:
     """The model's answers for all pictures, in the catalog's order (not the shuffled one)."""
     ordered = Batches(batches.catalog, batches.pixels, batches.labels, batches.batch_size)
     return np.concatenate([model.predict_on_batch(pictures) for pictures, _ in ordered])
-
-
-def accuracy(model: keras.Model, batches: Batches) -> float:
-    """Share of the pictures whose largest logit is that of their label."""
-    return float((predict(model, batches).argmax(1) == batches.targets).mean())
