@@ -9,8 +9,9 @@ def light(seed: int = 0) -> keras.Sequential:
     """Mirror and relight pictures of 0 to 255, without moving a pixel off its grid.
 
     For small pictures and networks that learn their own normalisation: turning and zooming interpolate, so that such
-    a network sees blurred pictures in training and sharp ones afterwards. On the sample's validation pictures, at 64
-    pixels, a CNN from scratch reached 0.71 with these changes and 0.55 with turning and zooming added.
+    a network sees blurred pictures in training and sharp ones afterwards. On validation pictures of an earlier sample,
+    at 64 pixels, one seed, a CNN from scratch reached 0.71 with these changes; mirroring, turning, zooming and
+    shifting (half as far as in `standard`) reached 0.55, no changes at all 0.67.
 
     Args:
         seed: Makes the changes reproducible. Defaults to 0.
