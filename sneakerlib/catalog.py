@@ -14,7 +14,9 @@ from sneakerlib.runs import replacing
 
 SPLITS = ("train", "val", "test")
 FACTS = ["path", "label", "sha256", "width", "height", "mode", "format"]
-COLUMNS = [*FACTS, "source_url", "licence", "creator", "issue", "group", "split"]
+ORIGIN = ["source_url", "licence", "creator"]
+COLUMNS = [*FACTS, *ORIGIN, "issue", "group", "split"]
+COLLECTED = "catalog.csv"  # in the picture folder itself: what was collected from where
 HERE = "folder"  # only in the file: where the pictures are, seen from the file
 
 
@@ -59,13 +61,29 @@ def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
         raise InputError(f"no pictures under {folder}: expected one sub-folder per class, for example {example}")
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda file: facts(file, folder), files))
+    known = _collected(folder)
+    rows = [known.get((row["path"], row["sha256"]), {}) | row for row in rows]
     return validate(blank(rows, folder), str(folder))
+
+
+def _collected(folder: Path) -> dict[tuple[str, str], dict]:
+    """What `collect` wrote down about the pictures of a folder, by path and content; empty if it never wrote there."""
+    file = folder / COLLECTED
+    try:
+        header = pd.read_csv(file, nrows=0).columns
+    except (OSError, ValueError):
+        return {}
+    if not set(COLUMNS) <= set(header):  # a file of the user's that happens to have this name
+        return {}
+    table = load(file)
+    known = table.drop(columns=[column for column in COLUMNS if column not in [*ORIGIN, "split"]]).to_dict("records")
+    return dict(zip(zip(table.path, table.sha256, strict=True), known, strict=True))
 
 
 def blank(rows: list[dict], folder: str | Path) -> pd.DataFrame:
     """Make a catalog of these rows, sorted by path, with the columns that they lack left empty."""
     empty = dict.fromkeys(COLUMNS, "") | {"width": 0, "height": 0}
-    catalog = pd.DataFrame([empty | row for row in rows]).sort_values("path", ignore_index=True)
+    catalog = pd.DataFrame([empty | row for row in rows]).fillna("").sort_values("path", ignore_index=True)
     catalog.attrs["folder"] = str(folder)
     return catalog
 
@@ -161,7 +179,7 @@ def usable(catalog: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
 def keep_splits(catalog: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """Give each picture the split that it had in an earlier catalog: a test picture stays a test picture."""
     known = dict(zip(earlier.sha256, earlier.split))
-    splits = [known.get(row.sha256, "") if row.issue == "" else "" for row in catalog.itertuples()]
+    splits = [(known.get(row.sha256) or row.split) if row.issue == "" else "" for row in catalog.itertuples()]
     return catalog.assign(split=splits)
 
 

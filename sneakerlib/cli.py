@@ -39,12 +39,28 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
         return sub
 
+    def hosts(sub: argparse.ArgumentParser) -> None:
+        text = "a host of your own that may have a private address; may be given several times"
+        sub.add_argument("--allow-host", action="append", default=[], metavar="HOST:PORT", help=text)
+
     sub = verb(_sample, "draw the embedded sample: invented sneakers with planted defects")
     sub.add_argument("out", metavar="OUT")
     sub.add_argument("--classes", type=int, default=5, help="2 to 23 (default: %(default)s)")
     sub.add_argument("--per-class", type=int, default=80, help="pictures per class (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
     sub.add_argument("--no-defects", action="store_true", help="plant no defects")
+
+    sub = verb(_collect, "search for pictures and download them; the same command again goes on", labels=True)
+    sub.add_argument("terms", metavar="TERMS.csv", help="columns label, query, and perhaps limit, split, source")
+    sub.add_argument("out", metavar="OUT")
+    sub.add_argument(
+        "--source",
+        default="openverse",
+        help="openverse, commons, duckduckgo, page, urls or sample, for terms that name none (default: %(default)s)",
+    )
+    sub.add_argument("--limit", type=int, metavar="N", help="results of a query at the most (default: what TERMS says)")
+    sub.add_argument("--licence", type=_labels, default=[], metavar="CC0,BY", help="only these licences (default: any)")
+    hosts(sub)
 
     sub = verb(_split, "audit a picture folder and split it into train, val and test", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES")
@@ -67,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     sub = verb(_classify, "name what is on some pictures")
     sub.add_argument("model", metavar="MODEL")
     sub.add_argument("pictures", metavar="PICTURE_OR_URL", nargs="+")
+    hosts(sub)
 
     sub = verb(_run, "run the notebook series headless", labels=True)
     sub.add_argument("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
@@ -88,6 +105,29 @@ def _sample(options):
     truth = sample.make(options.out, options.classes, options.per_class, options.seed, not options.no_defects)
     counts = truth.defect.replace("", "good").value_counts().to_dict()
     _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
+
+
+def _collect(options):
+    from sneakerlib import collect, searchterms
+
+    terms = searchterms.read(options.terms, options.limit, options.labels)
+    found = collect.collect(
+        terms,
+        options.out,
+        options.source,
+        licences=options.licence,
+        allow=options.allow_host,
+        progress=not options.json,
+    )
+    pictures = found.catalog.label.value_counts().sort_index().to_dict()
+    rejected = found.rejected.groupby("label").size().reindex(pictures, fill_value=0)
+    lines = [f"{count:>6} {label} ({rejected[label]} rejected)" for label, count in pictures.items()]
+    unfinished = found.unfinished.to_dict("records")
+    content = {"out": options.out, "pictures": pictures, "rejected": len(found.rejected), "unfinished": unfinished}
+    _show(options, content, [*lines, f"{options.out}: catalog.csv, rejected.csv and attribution.md say what and why"])
+    for search in unfinished:
+        print(f"sneakerlib: {search['label']}: {search['reason']}; the same command goes on", file=sys.stderr)
+    return 1 if unfinished else 0
 
 
 def _split(options):
@@ -136,14 +176,15 @@ def _evaluate(options):
 
 
 def _classify(options):
-    from sneakerlib import collect, evaluation, modelfolder
+    from sneakerlib import evaluation, modelfolder, web
     from sneakerlib.pictures import open_rgb
 
     modelfolder.check(options.model)
     pictures, refused = {}, []
     for name in options.pictures:
         try:
-            pictures[name] = open_rgb(collect.fetch(name) if name.startswith(("http://", "https://")) else name)
+            remote = name.startswith(("http://", "https://"))
+            pictures[name] = open_rgb(web.fetch(name, options.allow_host) if remote else name)
         except InputError as error:
             refused.append(str(error).replace("these bytes", name))
     if pictures:
@@ -188,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"sneakerlib: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("sneakerlib: stopped; `sneakerlib run` goes on with --resume", file=sys.stderr)
+        print("sneakerlib: stopped; the same command goes on (`sneakerlib run` with --resume)", file=sys.stderr)
         return 130
 
 

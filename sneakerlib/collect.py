@@ -1,116 +1,264 @@
-"""Collect pictures over HTTP: ask a search service, download what it names, keep where each picture came from."""
+"""Collect pictures: ask search services, download what they name, keep where each picture came from."""
 
 import hashlib
-import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import json
+import queue
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-import requests
-from PIL import Image
 
-from sneakerlib import InputError
+from sneakerlib import InputError, pictures, sample
 from sneakerlib import catalog as catalogs
-from sneakerlib.progress import watch
-from sneakerlib.runs import replacing
+from sneakerlib.addresses import FetchError
+from sneakerlib.journal import Journal
+from sneakerlib.licences import KINDS, attribution, kind
+from sneakerlib.progress import bar
+from sneakerlib.runs import BESIDE, replacing
+from sneakerlib.sources import SOURCES, Candidate
+from sneakerlib.web import Web
 
-TIMEOUT = (5, 20)  # seconds to connect, seconds between two pieces of an answer
-MOST_BYTES = 20_000_000  # of one picture: more than any camera's JPEG, less than would fill a disk
-DOWNLOADS = 8  # at the same time, of one host
+# Width times height of a picture: twice a phone's twelve megapixels, and 150 MB while a PNG of it is decoded.
+MOST_PIXELS = 25_000_000
+EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg"}  # by content; the others are called as their format
+UNKNOWN_FORM = (LookupError, TypeError, AttributeError, ValueError)  # what an answer of another form leads to
 
 
-def fetch(url: str) -> bytes:
-    """Download one file.
+class Collected(NamedTuple):
+    """What `collect` brings home.
 
-    Raises:
-        InputError: If the server cannot be reached, refuses, or sends more than `MOST_BYTES`.
+    Attributes:
+        catalog: One row per picture in the folder, with its origin.
+        rejected: What was found and not kept: label, url, reason.
+        unfinished: Searches that failed: label, query, reason. The same call goes on with them.
     """
-    try:
-        with requests.get(url, timeout=TIMEOUT, stream=True, headers={"User-Agent": "sneakerlib"}) as answer:
-            answer.raise_for_status()
-            content = io.BytesIO()
-            for piece in answer.iter_content(65536):
-                content.write(piece)
-                if content.tell() > MOST_BYTES:
-                    raise InputError(f"{url} is larger than {MOST_BYTES // 1_000_000} MB: use a smaller picture")
-            return content.getvalue()
-    except requests.HTTPError as error:
-        raise InputError(f"{url} answered {error.response.status_code}: check the address") from error
-    except requests.RequestException as error:
-        raise InputError(
-            f"{url} cannot be downloaded ({type(error).__name__}): check the address and the network"
-        ) from error
 
-
-def search(service: str, query: str, limit: int) -> Iterator[dict]:
-    """Ask a paged search service: yields id, url, title, licence and creator of each picture.
-
-    Args:
-        service: Address of the service, for example what `sample.search_service` yields.
-        query: What to look for.
-        limit: Results at the most.
-    """
-    page, found = 1, 0
-    while True:
-        answer = requests.get(f"{service}/search", params={"q": query, "page": page}, timeout=TIMEOUT)
-        answer.raise_for_status()
-        content = answer.json()
-        for result in content["results"]:
-            if found == limit:
-                return
-            found += 1
-            yield result
-        if page >= content["page_count"]:
-            return
-        page += 1
+    catalog: pd.DataFrame
+    rejected: pd.DataFrame
+    unfinished: pd.DataFrame
 
 
 def collect(
-    service: str, terms: pd.DataFrame, out: str | Path, progress: bool = True
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Search and download.
+    terms: pd.DataFrame,
+    out: str | Path,
+    source: str = "openverse",
+    *,
+    licences: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    service: str = "",
+    progress: bool = True,
+    **limits,
+) -> Collected:
+    """Search and download; a second call downloads nothing twice, goes on after a kill, and adds what is new.
 
     Args:
-        service: Address of the search service.
-        terms: What to look for: columns label, query, limit (pictures at the most).
-        out: Picture folder; gets one sub-folder per label. Files are named by their content, so that nothing is
-            stored twice and a name never comes from a server.
+        terms: What to look for, from `searchterms.read`.
+        out: Picture folder; gets one sub-folder per label, `catalog.csv`, `rejected.csv` and `attribution.md`. Files
+            are named by their content, so that nothing is stored twice and no name comes from a server.
+        source: Where to look, for terms that name none: a key of `sources.SOURCES`. Defaults to `openverse`.
+        licences: Kinds of licence to keep, such as `cc0`, `by`, `by-sa`. Defaults to any, also unknown ones.
+        allow: `HOST:PORT` of hosts of your own, see `web.Web`. Defaults to none.
+        service: Address of the sample's service, for the source `sample`. Defaults to one that draws what is asked.
         progress: Show a bar. Defaults to True.
+        **limits: Limits of `web.Web`: seconds, most_bytes, connections, per_host, delay.
 
     Returns:
-        The catalog of what was found, and a table of what was refused: label, url, reason.
+        The catalog, what was rejected and why, and the searches that failed.
+
+    Raises:
+        InputError: If something given is wrong, or no picture was found.
+        RuntimeError: If no search could be finished and there are no pictures.
     """
+    licences = list(licences)
+    if unknown := [name for name in licences if name not in KINDS]:
+        raise InputError(f"there is no licence {', '.join(unknown)}: use {', '.join(KINDS)}")
+    terms = terms.assign(source=terms.source.where(terms.source.ne(""), source))
+    if unknown := sorted(set(terms.source) - set(SOURCES)):
+        raise InputError(f"there is no source {', '.join(unknown)}: use {', '.join(SOURCES)}")
     out = Path(out)
-    jobs = [(term.label, result) for term in terms.itertuples() for result in search(service, term.query, term.limit)]
-    with ThreadPoolExecutor(DOWNLOADS) as pool:
-        answers = pool.map(lambda job: _store(job, out), jobs)
-        rows = list(watch(answers, len(jobs), "downloading", progress))
-    refused = pd.DataFrame([row for row in rows if "reason" in row], columns=["label", "url", "reason"])
-    kept = {row["path"]: row for row in rows[::-1] if "reason" not in row}  # of two identical results, the first
-    if not kept:
-        raise InputError("the search found no pictures: check the search terms")
-    return catalogs.validate(catalogs.blank(list(kept.values()), out), str(out)), refused
+    earlier = catalogs.load(out / catalogs.COLLECTED) if (out / catalogs.COLLECTED).exists() else None
+    with ExitStack() as stack:
+        web = stack.enter_context(Web(allow, **limits))
+        drawn = terms[terms.source.eq("sample")]
+        if len(drawn):
+            asked = (out, drawn["query"], int(drawn.limit.max()), progress)
+            service = service or stack.enter_context(sample.service_for(*asked))
+            web.allow(service.partition("//")[2])
+        options = {"licences": licences, "folder": terms.attrs.get("folder", ".")}
+        places = {name: service if name == "sample" else "" for name in set(terms.source)}
+        sources = {name: SOURCES[name](web, address=place, **options) for name, place in places.items()}
+        out.mkdir(parents=True, exist_ok=True)
+        for left in out.glob(f"{BESIDE}*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=BESIDE, dir=out)))
+        work = _Collection(out, parts, web, sources, licences, earlier)
+        with bar(int(terms.limit.sum()), "collecting", progress) as shown:
+            try:
+                work.run(terms, shown)
+            except KeyboardInterrupt:
+                work.write()
+                raise
+        return work.finish()
 
 
-def _store(job: tuple[str, dict], out: Path) -> dict:
-    label, result = job
-    try:
-        content = fetch(result["url"])
-    except InputError as error:
-        return {"label": label, "url": result["url"], "reason": str(error)}
-    file = out / label / (hashlib.sha256(content).hexdigest()[:16] + _extension(content))
-    if not file.exists():
-        with replacing(file) as beside:
-            beside.write_bytes(content)
-    found = {"source_url": result["id"], "licence": result["licence"], "creator": result["creator"]}
-    return catalogs.facts(file, out) | found
+class _Collection:
+    """One call of `collect`: what was found so far, and what became of it."""
 
+    def __init__(self, out, parts, web, sources, licences, earlier):
+        self.out, self.parts, self.web, self.sources, self.licences = out, parts, web, sources, licences
+        self.earlier = earlier
+        self.journal = Journal(out / ".collected.jsonl")
+        self.found: list[tuple[object, Candidate]] = []  # in the order of terms and results: first come, first kept
+        self.begun: set[str] = set()
+        self.failed: dict[str, str] = {}  # reasons that need not hold at the next call
+        self.unfinished: list[dict] = []
+        self.arrived = queue.SimpleQueue()
 
-def _extension(content: bytes) -> str:
-    """The extension that the content deserves; none if it is no picture (notebook 02 deals with those)."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return {"JPEG": ".jpg"}.get(image.format, f".{image.format.lower()}")
-    except Exception:  # Pillow's readers raise whatever a damaged header leads them to
-        return ""
+    def run(self, terms: pd.DataFrame, shown) -> None:
+        """Search, and download meanwhile what is found."""
+        tired = {}
+        for term in terms.itertuples():
+            number = 0
+            try:
+                if term.source in tired:
+                    raise tired[term.source]
+                for candidate in self._results(term):
+                    number += 1
+                    self._begin(term, candidate, shown)
+                    self._settle(block=False)
+            except FetchError as error:
+                tired |= {term.source: error} if error.status == 429 else {}  # it has had enough of us for today
+                self.unfinished.append({"label": term.label, "query": term.query, "reason": str(error)})
+            shown.total += number - term.limit
+        self._settle(block=True)
+
+    def _results(self, term):
+        """Candidates of one search: from the journal, if a call that was cut short has finished it."""
+        source = self.sources[term.source]
+        key = json.dumps([term.source, term.query, int(term.limit), self.licences])
+        if key in self.journal.searches:
+            yield from (Candidate(**row) for row in self.journal.searches[key])
+            return
+        seen = []
+        try:
+            for candidate in source.search(term.query, int(term.limit)):
+                seen.append(asdict(candidate))
+                yield candidate
+        except UNKNOWN_FORM as error:
+            if isinstance(error, InputError):
+                raise
+            raise FetchError(term.source, "answered in an unknown form", "try again later, or report it") from error
+        if source.lasting:
+            self.journal.add(search=key, found=seen)
+
+    def _begin(self, term, candidate: Candidate, shown) -> None:
+        self.found.append((term, candidate))
+        name, done = candidate.name, lambda: shown.update(1)
+        kept = self.journal.kept.get(name)
+        if self.licences and kind(candidate.licence) not in self.licences:
+            self.failed[name] = f"licence {candidate.licence or 'unknown'} is not wanted"
+        elif candidate.width * candidate.height > MOST_PIXELS:
+            self.failed[name] = f"more than {MOST_PIXELS / 1e6:g} million pixels"
+        elif not (
+            name in self.begun
+            or name in self.failed
+            or name in self.journal.refused
+            or (kept and (self.out / kept["label"] / kept["file"]).is_file())
+        ):
+            self.begun.add(name)
+            part = self.parts / str(len(self.found))
+            robots = self.sources[term.source].robots
+            future = self.web.start(candidate.url, part, lambda: self._keep(part, term.label, name), robots)
+            future.add_done_callback(lambda future: (self.arrived.put((name, future)), done()))
+            return
+        done()
+
+    def _settle(self, block: bool) -> None:
+        """Note what became of downloads that have ended; any failure that is no refusal is raised."""
+        while self.begun:
+            try:
+                name, future = self.arrived.get(block)
+            except queue.Empty:
+                return
+            self.begun.discard(name)
+            try:
+                future.result()
+            except InputError as error:
+                reason = getattr(error, "reason", str(error))
+                self.failed[name] = reason
+                if getattr(error, "lasting", True):
+                    self.journal.add(refused=name, reason=reason)
+
+    def _keep(self, part: Path, label: str, name: str) -> None:
+        """Screen a downloaded file and put it into its place. Runs in a worker thread."""
+        if not part.stat().st_size:
+            raise FetchError(name, "is empty", "try again later")
+        seen = pictures.screen(part, MOST_PIXELS)
+        with part.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        file = sha256[:16] + EXTENSIONS.get(seen["format"], f".{seen['format'].lower()}")
+        (self.out / label).mkdir(exist_ok=True)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        # Noted before it is in place: what is in place is never downloaded again, whenever this is killed.
+        self.journal.add(kept=name, label=label, file=file, sha256=sha256, **seen, retrieved=now)
+        part.replace(self.out / label / file)
+
+    def write(self) -> Collected:
+        """Write the tables of what is there."""
+        rows, rejected = {}, {}
+        if self.earlier is not None:
+            kept = self.earlier[[(self.out / path).is_file() for path in self.earlier.path]]
+            rows = {row["path"]: row for row in kept.to_dict("records")}
+        for term, candidate in self.found:
+            row, reason = self._row(term, candidate, rows)
+            if reason:
+                rejected.setdefault((term.label, candidate.name), reason)
+            else:
+                rows.setdefault(row["path"], row)
+        refused = pd.DataFrame([(*key, reason) for key, reason in rejected.items()], columns=["label", "url", "reason"])
+        with replacing(self.out / "rejected.csv") as beside:
+            refused.to_csv(beside, index=False, lineterminator="\n")
+        unfinished = pd.DataFrame(self.unfinished, columns=["label", "query", "reason"])
+        if not rows:
+            return Collected(pd.DataFrame(), refused, unfinished)
+        table = catalogs.blank(list(rows.values()), self.out)
+        catalogs.save(table, self.out / catalogs.COLLECTED)
+        with replacing(self.out / "attribution.md") as beside:
+            beside.write_text(attribution(table), encoding="utf-8")
+        return Collected(table, refused, unfinished)
+
+    def _row(self, term, candidate: Candidate, rows: dict) -> tuple[dict, str]:
+        """The catalog row of a candidate, or why there is none."""
+        name = candidate.name
+        kept = self.journal.kept.get(name)
+        if kept is None or name in self.failed:
+            return {}, self.failed.get(name) or self.journal.refused.get(name, "not downloaded yet")
+        path = f"{term.label}/{kept['file']}"
+        if path in rows:
+            first = rows[path]["source_url"]
+            return rows[path], "" if first == name else f"the same picture as {first}"
+        if not (self.out / path).is_file():  # found under a second label too: both keep it, and notebook 02 judges
+            with replacing(self.out / path) as beside:
+                shutil.copyfile(self.out / kept["label"] / kept["file"], beside)
+        facts = {column: kept[column] for column in ("sha256", "width", "height", "mode", "format")}
+        origin = {column: getattr(candidate, column) for column in ("page", "title", "licence", "creator")}
+        row = {"path": path, "label": term.label, **facts, "source_url": name, **origin, "split": term.split}
+        return row | {"retrieved": kept["retrieved"]}, ""
+
+    def finish(self) -> Collected:
+        """Write the tables and close the journal; raises if there is nothing to write."""
+        result = self.write()
+        if self.unfinished and not len(result.catalog):
+            raise RuntimeError(f"nothing was collected: {self.unfinished[0]['reason']}")
+        if not self.unfinished:
+            self.journal.close()
+        if not len(result.catalog):
+            why = f"all {len(result.rejected)} results were rejected, see {self.out / 'rejected.csv'}"
+            raise InputError(f"no pictures: {why if len(result.rejected) else 'the search found none'}")
+        return result

@@ -1,5 +1,6 @@
 """Open any picture file in the one way that training, evaluation and serving share."""
 
+import contextlib
 import io
 import warnings
 from pathlib import Path
@@ -10,6 +11,8 @@ from PIL import Image, ImageOps
 from sneakerlib import InputError
 
 WHITE = (255, 255, 255)
+# What a stranger's file may be: no format whose reader starts another program (EPS) or fetches its parts.
+FROM_THE_WEB = ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 EXIF_ORIENTATION = 0x0112  # the tag that says how the camera was held
 
 
@@ -29,19 +32,62 @@ def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Im
     """
     name = "these bytes" if isinstance(source, bytes) else str(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                if longest:
-                    image.draft(image.mode, (longest, longest))
-                image.load()  # `verify()` would pass a truncated JPEG
-                return to_rgb(ImageOps.exif_transpose(image))
+        with _quietly(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if longest:
+                image.draft(image.mode, (longest, longest))
+            image.load()  # `verify()` would pass a truncated JPEG
+            return to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise InputError(f"there is no file {name}: check the path") from error
     except Exception as error:  # Pillow's readers raise whatever a damaged header leads them to
-        reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).splitlines()[0][:80]
-        raise InputError(f"{name} cannot be read as a picture ({reason}): replace it or leave it out") from error
+        raise InputError(
+            f"{name} cannot be read as a picture ({_reason(error)}): replace it or leave it out"
+        ) from error
+
+
+def screen(file: str | Path, most_pixels: int) -> dict:
+    """Decode a file from somewhere on the web, to know whether it is a whole picture.
+
+    Args:
+        file: The file; its name says nothing.
+        most_pixels: Width times height; a larger picture is refused from its header, before it is decoded.
+
+    Returns:
+        width, height, mode and format, as the header has them.
+
+    Raises:
+        InputError: With a few words on why it is not a picture to keep.
+    """
+    Image.init()
+    formats = [name for name in FROM_THE_WEB if name in Image.OPEN]  # Pillow before 11.3 reads no AVIF
+    try:
+        with _quietly(), Image.open(file, formats=formats) as image:
+            seen = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
+            if image.width * image.height > most_pixels:
+                raise Image.DecompressionBombError
+            image.draft(image.mode, (64, 64))  # an eighth of a JPEG's size still reads every byte of it
+            image.load()
+            return seen
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"more than {most_pixels / 1e6:g} million pixels") from error
+    except Exception as error:  # Pillow's readers raise whatever a damaged header leads them to
+        reason = _reason(error)
+        raise InputError(reason if reason == "not a picture" else f"damaged ({reason})") from error
+
+
+@contextlib.contextmanager
+def _quietly():
+    """Pillow's remarks on odd files kept from the reader; its warning of a bomb made an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not a picture"
+    return (str(error).splitlines() or [type(error).__name__])[0][:80]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -15,9 +15,16 @@ def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterato
         doing: What is done to them, such as `decoding`.
         show: False for silence. Defaults to True.
     """
+    shown = bar(total, doing, show)
+    shown.iterable = items
+    return iter(shown)
+
+
+def bar(total: int, doing: str, show: bool = True) -> tqdm:
+    """The bar itself, for work that does not come one after another; arguments as for `watch`."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell:  # a saved notebook keeps every state of the bar: few of them
         options = {"file": sys.stdout, "disable": not show, "mininterval": 5}
     else:
         options = {"disable": None if show else True, "mininterval": 0.5}
-    return iter(tqdm(items, doing, total, leave=False, unit=" pictures", **options))
+    return tqdm(None, doing, total, leave=False, unit=" pictures", **options)
