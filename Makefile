@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint figures lock
+.PHONY: run test lint figures lock bench
 
 run: $(READY)
 	$(BIN)/sneakerlib run --out runs/default
@@ -20,8 +20,13 @@ lint: $(READY)
 figures: run
 	cp runs/default/figures/* figures/
 
+# What is locked stays as it is where pyproject.toml allows it; UPGRADE=--upgrade make lock takes the newest of all.
 lock: $(READY)
-	$(BIN)/uv pip compile --universal --upgrade --python-version 3.11 --extra tensorflow --extra jupyter --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal $(UPGRADE) --python-version 3.11 --extra tensorflow --extra jupyter --extra scrape --extra dev pyproject.toml -o requirements.lock
+
+# Ratios, measured side by side in one run: benchmarks/README.md says what came out.
+bench: $(READY)
+	$(BIN)/python benchmarks/collect.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

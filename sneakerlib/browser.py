@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from sneakerlib import InputError
 from sneakerlib.addresses import FetchError
@@ -29,22 +30,28 @@ return [...document.images].map(image => [
 PRESSABLE = "button, a, [role=button], input[type=button], input[type=submit]"
 
 
-@contextmanager
-def chromium():
-    """Start the system's Chromium without a window; yields Selenium's driver.
+def installed() -> tuple[str, str]:
+    """The system's Chromium and its driver.
 
     Raises:
-        InputError: If Selenium, Chromium or its driver is not installed.
+        InputError: If one of them is missing, or Selenium.
     """
-    try:
-        from selenium import webdriver
-        from selenium.common.exceptions import WebDriverException
-    except ModuleNotFoundError:
-        raise InputError("the source page needs selenium: pip install 'sneakerlib[scrape]'") from None
+    if not find_spec("selenium"):
+        raise InputError("the source page needs selenium: pip install 'sneakerlib[scrape]'")
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
     if not binary or not driver:
         raise InputError("the source page needs Chromium and its driver: apt install chromium chromium-driver")
+    return binary, driver
+
+
+@contextmanager
+def chromium():
+    """Start Chromium without a window; yields Selenium's driver. Raises as `installed`, or if it does not start."""
+    binary, driver = installed()
+    from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
+
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = binary
@@ -83,7 +90,7 @@ def pictures(address: str, limit: int, pause: float = 1.0) -> Iterator[tuple[str
 
     Raises:
         FetchError: If the page does not load.
-        InputError: See `chromium`.
+        InputError: See `installed`.
     """
     from selenium.common.exceptions import WebDriverException
 

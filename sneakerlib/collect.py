@@ -81,30 +81,36 @@ def collect(
     terms = terms.assign(source=terms.source.where(terms.source.ne(""), source))
     if unknown := sorted(set(terms.source) - set(SOURCES)):
         raise InputError(f"there is no source {', '.join(unknown)}: use {', '.join(SOURCES)}")
-    out = Path(out)
+    out, folder = Path(out), Path(terms.attrs.get("folder", "."))
+    for name, rows in terms.groupby("source"):
+        SOURCES[name].check(rows["query"], folder)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name the folder to collect into")
     earlier = catalogs.load(out / catalogs.COLLECTED) if (out / catalogs.COLLECTED).exists() else None
-    with ExitStack() as stack:
-        web = stack.enter_context(Web(allow, **limits))
-        drawn = terms[terms.source.eq("sample")]
-        if len(drawn):
-            asked = (out, drawn["query"], int(drawn.limit.max()), progress)
-            service = service or stack.enter_context(sample.service_for(*asked))
-            web.allow(service.partition("//")[2])
-        options = {"licences": licences, "folder": terms.attrs.get("folder", ".")}
-        places = {name: service if name == "sample" else "" for name in set(terms.source)}
-        sources = {name: SOURCES[name](web, address=place, **options) for name, place in places.items()}
-        out.mkdir(parents=True, exist_ok=True)
-        for left in out.glob(f"{BESIDE}*"):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=BESIDE, dir=out)))
-        work = _Collection(out, parts, web, sources, licences, earlier)
-        with bar(int(terms.limit.sum()), "collecting", progress) as shown:
-            try:
-                work.run(terms, shown)
-            except KeyboardInterrupt:
-                work.write()
-                raise
-        return work.finish()
+    web = Web(allow, **limits)
+    work = None
+    try:
+        with ExitStack() as stack:
+            drawn = terms[terms.source.eq("sample")]
+            if len(drawn):
+                asked = (out, drawn["query"], int(drawn.limit.max()), progress)
+                service = service or stack.enter_context(sample.service_for(*asked))
+                web.allow(service.partition("//")[2])
+            out.mkdir(parents=True, exist_ok=True)
+            for left in out.glob(f"{BESIDE}*"):  # of a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=BESIDE, dir=out)))
+            stack.enter_context(web)
+            options = {"licences": licences, "folder": folder}
+            places = {name: service if name == "sample" else "" for name in set(terms.source)}
+            sources = {name: SOURCES[name](web, address=place, **options) for name, place in places.items()}
+            work = _Collection(out, parts, web, sources, licences, earlier)
+            work.run(terms, stack.enter_context(bar(int(terms.limit.sum()), "collecting", progress)))
+    except KeyboardInterrupt:
+        if work:
+            work.write()
+        raise
+    return work.finish()
 
 
 class _Collection:

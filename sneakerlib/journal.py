@@ -20,7 +20,10 @@ class Journal:
         self.kept: dict[str, dict] = {}
         self.refused: dict[str, str] = {}
         self.searches: dict[str, list] = {}
-        for line in file.read_bytes().splitlines() if file.exists() else ():
+        content = file.read_bytes() if file.exists() else b""
+        if content and not content.endswith(b"\n"):
+            self._append(b"\n")  # or the next line would be lost with the torn one
+        for line in content.splitlines():
             try:
                 self._learn(json.loads(line))
             except ValueError:  # torn by a kill
@@ -30,10 +33,12 @@ class Journal:
         """Append a line in one write, so that a kill tears the last one at most."""
         with self.lock:
             self._learn(entry)
-            line = json.dumps(entry, ensure_ascii=False) + "\n"
-            file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(file, line.encode())
-            os.close(file)
+            self._append((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+
+    def _append(self, line: bytes) -> None:
+        file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.write(file, line)
+        os.close(file)
 
     def _learn(self, entry: dict) -> None:
         if "kept" in entry:

@@ -51,7 +51,7 @@ class Run:
 
     def __init__(self, folder: str | Path, images: str | Path = ""):
         here = Path.cwd()
-        root = next((place.parent for place in (here, here.parent) if place.name == "notebooks"), here)
+        self.root = root = next((place.parent for place in (here, here.parent) if place.name == "notebooks"), here)
         self.folder = (root / folder).resolve()
         self.own_pictures = bool(images)
         self.images = (root / Path(images).expanduser()).resolve() if images else self.folder / "images"

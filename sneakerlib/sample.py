@@ -258,7 +258,7 @@ def _number(query: str) -> int:
 def search_service(folder: str | Path) -> Iterator[str]:
     """Serve a sample on the loopback address as an image search would; yields the service's address.
 
-    `GET /search?q=QUERY&page=N` answers {"results": [{"id", "number", "title", "licence", "creator"}, …],
+    `GET /search?q=QUERY&page=N` answers {"results": [{"id", "url", "title", "licence", "creator"}, …],
     "page_count"}, where the query is a model's name or says its number, as in "Air Jordan 3";
     `GET /pictures/NUMBER` answers the file's bytes.
     """
@@ -266,6 +266,7 @@ def search_service(folder: str | Path) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # so that connections are kept, as real services do
+        wbufsize = -1  # head and body in one packet: in two, the second waits 40 ms for the first one's receipt
 
         def do_GET(self):
             url = urlsplit(self.path)
@@ -277,7 +278,7 @@ def search_service(folder: str | Path) -> Iterator[str]:
                 results = [
                     {
                         "id": f"sample-{number}",
-                        "number": number,
+                        "url": f"http://{self.headers['Host']}/pictures/{number}",
                         "title": f"{table.label[number]}, photographed by nobody",
                         "licence": "cc0",
                         "creator": "sneakerlib",

@@ -7,14 +7,16 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
-from sneakerlib import InputError
+from sneakerlib import InputError, browser
 from sneakerlib.addresses import FetchError
 from sneakerlib.licences import licence
 from sneakerlib.web import Web
 
+WEB = ("http://", "https://")
 OPENVERSE_KEY = ("OPENVERSE_CLIENT_ID", "OPENVERSE_CLIENT_SECRET")  # environment variables
 
 
@@ -69,6 +71,10 @@ class Source:
         self.pause = self.pause if pause is None else pause
         if self.address and self.pause:
             web.pace(self.address, self.pause)
+
+    @classmethod
+    def check(cls, queries: Iterable[str], folder: Path) -> None:
+        """Raise an InputError if something is missing that these queries need; nothing is asked yet."""
 
     def search(self, query: str, limit: int) -> Iterator[Candidate]:
         """Look for pictures; yields `limit` candidates at the most."""
@@ -183,13 +189,16 @@ class DuckDuckGo(Source):
 
     pause = 2.0
 
+    @classmethod
+    def check(cls, queries: Iterable[str], folder: Path) -> None:
+        """See `Source.check`."""
+        if not find_spec("ddgs"):
+            raise InputError("the source duckduckgo needs ddgs: pip install 'sneakerlib[scrape]'")
+
     def search(self, query: str, limit: int) -> Iterator[Candidate]:
         """See `Source.search`."""
-        try:
-            from ddgs import DDGS
-            from ddgs.exceptions import DDGSException, RatelimitException
-        except ModuleNotFoundError:
-            raise InputError("the source duckduckgo needs ddgs: pip install 'sneakerlib[scrape]'") from None
+        from ddgs import DDGS
+        from ddgs.exceptions import DDGSException, RatelimitException
 
         page, seen = 1, set()
         while len(seen) < limit:
@@ -219,10 +228,15 @@ class Page(Source):
 
     pause = 1.0
 
+    @classmethod
+    def check(cls, queries: Iterable[str], folder: Path) -> None:
+        """See `Source.check`."""
+        if wrong := [query for query in queries if not query.startswith(WEB)]:
+            raise InputError(f"{wrong[0]!r} is no address: the query of source page is the address of a page")
+        browser.installed()
+
     def search(self, query: str, limit: int) -> Iterator[Candidate]:
         """See `Source.search`."""
-        from sneakerlib import browser
-
         # Is it there, open to programs, and on a public host, redirects included? The browser itself would not ask.
         self.web.get(query, robots=True)
         for url, page, title, width, height in browser.pictures(query, limit, self.pause):
@@ -232,15 +246,18 @@ class Page(Source):
 class Urls(Source):
     """Addresses of your own: the query is an address, or a file with one address per line."""
 
+    @classmethod
+    def check(cls, queries: Iterable[str], folder: Path) -> None:
+        """See `Source.check`."""
+        for query in queries:
+            if not query.startswith(WEB) and not (folder / query).is_file():
+                cure = "the query of source urls is an address, or a file of them"
+                raise InputError(f"there is no file {folder / query}: {cure}")
+
     def search(self, query: str, limit: int) -> Iterator[Candidate]:
         """See `Source.search`."""
-        if query.startswith(("http://", "https://")):
-            lines = [query]
-        else:
-            file = self.folder / query
-            if not file.is_file():
-                raise InputError(f"there is no file {file}: the query of source urls is an address, or a file of them")
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        file = self.folder / query
+        lines = [query] if query.startswith(WEB) else file.read_text(encoding="utf-8-sig").splitlines()
         wanted = dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#"))
         yield from (Candidate(line) for line in list(wanted)[:limit])
 
@@ -258,7 +275,7 @@ class Sample(Source):
             for result in answer["results"][: limit - found]:
                 found += 1
                 yield Candidate(
-                    url=f"{self.address}/pictures/{int(result['number'])}",
+                    url=result["url"],
                     title=result["title"],
                     licence=licence(result["licence"]),
                     creator=result["creator"],

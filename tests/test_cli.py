@@ -40,6 +40,28 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     assert sum(named[str(picture)].values()) == pytest.approx(1)
 
 
+def test_collect_shows_what_it_did(tmp_path, capsys):
+    (tmp_path / "terms.csv").write_text("folder_name,search_term,number_imgs\nshoes,Air Jordan 2,14\n")
+    given = ["collect", tmp_path / "terms.csv", tmp_path / "out", "--source", "sample"]
+    made = answer(capsys, *given)
+    assert made["pictures"]["shoes"] + made["rejected"] == 14
+    assert made["unfinished"] == []
+    assert cli.main([str(part) for part in given]) == 0
+    assert f"{made['pictures']['shoes']} shoes ({made['rejected']} rejected)" in capsys.readouterr().out
+    assert {"catalog.csv", "rejected.csv", "attribution.md"} <= {file.name for file in (tmp_path / "out").iterdir()}
+
+
+def test_a_search_that_fails_ends_with_1_and_keeps_the_rest(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sneakerlib.sources.Commons.address", "http://127.0.0.1:9")
+    (tmp_path / "terms.csv").write_text("label,query,limit,source\na,aero,12,sample\nb,shoe,12,commons\n")
+    assert cli.main(["collect", str(tmp_path / "terms.csv"), str(tmp_path / "out"), "--json"]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["pictures"]["a"] > 0
+    assert len(shown.err.splitlines()) == 1
+    assert shown.err.startswith("sneakerlib: b: http://127.0.0.1:9/w/api.php")
+    assert shown.err.endswith("; the same command goes on\n")
+
+
 def test_splitting_again_keeps_the_splits_of_known_pictures(folder, tmp_path, capsys):
     out = tmp_path / "c.csv"
     answer(capsys, "split", folder, "--out", out, "--val", 0.25, "--test", 0.25)
@@ -60,9 +82,10 @@ def test_people_get_a_table(model, shoes, capsys):
 def test_a_picture_by_address(model, shoes, capsys):
     with sample.search_service(shoes) as service:
         number = sample.truth(shoes).query("defect == ''").index[0]
-        assert list(answer(capsys, "classify", model, f"{service}/pictures/{number}")) == [
-            f"{service}/pictures/{number}"
-        ]
+        address, host = f"{service}/pictures/{number}", service.removeprefix("http://")
+        assert list(answer(capsys, "classify", model, address, "--allow-host", host)) == [address]
+        assert cli.main(["classify", str(model), address]) == 2  # somebody else's program may be behind it
+        assert f"name it with --allow-host {host}" in capsys.readouterr().err
 
 
 def test_only_some_labels(shoes, tmp_path, capsys):
@@ -92,6 +115,7 @@ def wrong(shoes, model, tmp_path):
     shutil.copytree(model, tmp_path / "half")
     (tmp_path / "half/labels.json").unlink()
     (tmp_path / "bad.csv").write_text("path,label\n")
+    (tmp_path / "terms.csv").write_text("label,query,limit\naero,aero,20\n")
     (tmp_path / "shoes").symlink_to(shoes)
     (tmp_path / "model").symlink_to(model)
     return tmp_path
@@ -102,7 +126,18 @@ def wrong(shoes, model, tmp_path):
     [
         ("classify model nonexistent.jpg", "there is no file nonexistent.jpg: check the path"),
         ("classify model text.jpg", "text.jpg cannot be read as a picture (not a picture): replace it"),
-        ("classify model http://127.0.0.1:9/a.jpg", "http://127.0.0.1:9/a.jpg cannot be downloaded"),
+        ("classify model http://127.0.0.1:9/a.jpg", "leads to 127.0.0.1, which is not a public address"),
+        ("classify model http://a/b.jpg --allow-host a", "--allow-host a: write HOST:PORT"),
+        ("collect nowhere.csv new", "there is no file nowhere.csv: give a CSV with the columns label, query"),
+        ("collect text.jpg new", "text.jpg has no column label, query"),
+        ("collect terms.csv new --source magic", "there is no source magic: use openverse"),
+        ("collect terms.csv new --source urls", "there is no file aero: the query of source urls is an address"),
+        ("collect terms.csv new --source page", "'aero' is no address"),
+        ("collect terms.csv new --limit 0", "limit 0 finds nothing"),
+        ("collect terms.csv new --licence gpl", "there is no licence gpl: use cc0"),
+        ("collect terms.csv new --allow-host nonsense", "--allow-host nonsense: write HOST:PORT"),
+        ("collect terms.csv new --labels boots", "terms.csv has no label boots"),
+        ("collect terms.csv text.jpg", "text.jpg is a file: name the folder"),
         ("classify half shoes/aero/aero_001.jpg", "half lacks labels.json: train it again"),
         ("classify nowhere a.jpg", "there is no model folder nowhere: train one"),
         ("split empty", "no pictures under empty: expected one sub-folder per class"),

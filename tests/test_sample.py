@@ -1,16 +1,18 @@
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from sneakerlib import InputError, catalog, clean, sample
+from sneakerlib.addresses import FetchError
 from sneakerlib.drawing import MODELS
 from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.studio import off_topic, photograph
+from sneakerlib.web import Web
 
 
 def bytes_of(folder: Path) -> dict:
@@ -110,16 +112,16 @@ def test_the_search_service_pages_and_serves_the_files(shoes):
     truth = sample.truth(shoes)
     with sample.search_service(shoes) as service:
         label = truth.label[0]
-        pages = [
-            requests.get(f"{service}/search", params={"q": label, "page": page}, timeout=5).json() for page in (1, 2)
-        ]
-        results = pages[0]["results"] + pages[1]["results"]
+        with Web([service.removeprefix("http://")]) as web:
+            pages = [json.loads(web.get(f"{service}/search?q={label}&page={page}")) for page in (1, 2)]
+            results = pages[0]["results"] + pages[1]["results"]
+            content = web.get(results[0]["url"])
+            with pytest.raises(FetchError, match="answered 404"):
+                web.get(f"{service}/pictures/99999")
+            assert json.loads(web.get(f"{service}/search?q=nothing"))["results"] == []
         assert len(pages[0]["results"]) == sample.PAGE_SIZE
         assert len(results) == truth.label.eq(label).sum()
-        content = requests.get(results[0]["url"], timeout=5).content
         assert content == (shoes / truth[truth.label.eq(label)].path.iloc[0]).read_bytes()
-        assert requests.get(f"{service}/pictures/99999", timeout=5).status_code == 404
-        assert requests.get(f"{service}/search?q=nothing", timeout=5).json()["results"] == []
 
 
 def test_off_topic_pictures_are_pictures_of_something():

@@ -242,7 +242,7 @@ def test_addresses_come_from_the_query_or_a_file(tmp_path):
         assert [candidate.url for candidate in urls.search("list.txt", 2)] == ["http://a/1.jpg", "http://a/2.jpg"]
         assert [candidate.url for candidate in urls.search("http://a/x.jpg", 9)] == ["http://a/x.jpg"]
         with pytest.raises(InputError, match=r"there is no file .*nowhere\.txt"):
-            list(urls.search("nowhere.txt", 2))
+            sources.Urls.check(["list.txt", "nowhere.txt"], tmp_path)
 
 
 @pytest.mark.parametrize("query", ["bolt", "Air Jordan 2", "Nike Air Jordan II sneaker"])
