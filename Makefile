@@ -8,8 +8,9 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/sneakerlib run --out runs/default
 
+# Two files of tests at a time: one of them runs the notebooks, which takes as long as all the others.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from servers import http, jpeg, jsonic, serve
 
 from sneakerlib import InputError, catalog, cli, collect, sample, searchterms
+
+SHIPPED = Path(__file__).parent.parent / "data/searchterms.csv"
 
 
 def terms(*rows, source="urls", folder="."):
@@ -254,7 +257,7 @@ def test_nothing_found_is_an_error_with_a_cure(shoes, tmp_path):
 
 
 def test_the_sample_draws_what_the_shipped_terms_ask_for(tmp_path):
-    table = searchterms.read("data/searchterms.csv", limit=12, labels=["air_jordan_1", "air_jordan_3"])
+    table = searchterms.read(SHIPPED, limit=12, labels=["air_jordan_1", "air_jordan_3"])
     found = collect.collect(table, tmp_path, "sample", progress=False)
     assert set(found.catalog.label) == {"air_jordan_1", "air_jordan_3"}
     assert len(catalog.read(tmp_path)) == len(found.catalog)

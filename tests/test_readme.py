@@ -2,11 +2,15 @@
 
 import re
 import shlex
+import shutil
+import zlib
 from pathlib import Path
 
 import pytest
+from servers import http, jpeg, jsonic, serve
 
 from sneakerlib import cli
+from sneakerlib.web import Web
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -27,8 +31,30 @@ def test_commands_for_the_series_are_understood(line):
     assert cli.parser().parse_args(shlex.split(line)[1:]).verb == "run"
 
 
-def test_the_other_commands_run_in_the_order_given(tmp_path, monkeypatch, capsys):
+def openverse(path, query, server, socket):
+    """Two pictures per query, as Openverse would name them."""
+    if path != "/v1/images/":
+        return http(jpeg(int(path[1:])))
+    seeds = [2 * (zlib.crc32(query["q"].encode()) % 10**6) + number for number in range(2)]
+    rows = [{"url": f"{server.address}/{seed}", "license": "by", "license_version": "2.0"} for seed in seeds]
+    return jsonic({"results": rows, "page_count": 1})
+
+
+@pytest.fixture
+def internet(monkeypatch):
+    """What the commands need of it, on the loopback address."""
+    with serve(openverse) as server:
+        monkeypatch.setattr("sneakerlib.sources.Openverse.address", server.address)
+        monkeypatch.setattr("sneakerlib.sources.Openverse.pause", 0)
+        monkeypatch.setattr("sneakerlib.web.is_public", lambda address: True)
+        monkeypatch.setitem(Web.__init__.__kwdefaults__, "delay", 0)
+        yield server
+
+
+def test_the_other_commands_run_in_the_order_given(tmp_path, monkeypatch, capsys, internet):
     monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    shutil.copy(ROOT / "data/searchterms.csv", "data")
     for line in [line for line in COMMANDS if not line.startswith("sneakerlib run")]:
         assert cli.main(shlex.split(line)[1:]) == 0, line
         assert capsys.readouterr().out, line
