@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sneakerlib import InputError, pictures, sample
+from sneakerlib import InputError, loopback, pictures
 from sneakerlib import catalog as catalogs
 from sneakerlib.addresses import FetchError
 from sneakerlib.journal import Journal
@@ -94,7 +94,7 @@ def collect(
             drawn = terms[terms.source.eq("sample")]
             if len(drawn):
                 asked = (out, drawn["query"], int(drawn.limit.max()), progress)
-                service = service or stack.enter_context(sample.service_for(*asked))
+                service = service or stack.enter_context(loopback.service_for(*asked))
                 web.allow(service.partition("//")[2])
             out.mkdir(parents=True, exist_ok=True)
             for left in out.glob(f"{BESIDE}*"):  # of a run that was killed

@@ -263,7 +263,7 @@ class Urls(Source):
 
 
 class Sample(Source):
-    """The embedded sample's own service (see `sample.search_service`), whose port differs from run to run."""
+    """The embedded sample's own service (see `loopback.search_service`), whose port differs from run to run."""
 
     robots, lasting = False, False
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import save
 
-from sneakerlib import catalog, cli, sample
+from sneakerlib import catalog, cli, loopback, sample
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_people_get_a_table(model, shoes, capsys):
 
 
 def test_a_picture_by_address(model, shoes, capsys):
-    with sample.search_service(shoes) as service:
+    with loopback.search_service(shoes) as service:
         number = sample.truth(shoes).query("defect == ''").index[0]
         address, host = f"{service}/pictures/{number}", service.removeprefix("http://")
         assert list(answer(capsys, "classify", model, address, "--allow-host", host)) == [address]

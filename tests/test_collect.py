@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from servers import http, jpeg, jsonic, serve
 
-from sneakerlib import InputError, catalog, cli, collect, sample, searchterms
+from sneakerlib import InputError, catalog, cli, collect, loopback, sample, searchterms
 
 SHIPPED = Path(__file__).parent.parent / "data/searchterms.csv"
 
@@ -26,7 +26,7 @@ def terms(*rows, source="urls", folder="."):
 
 
 def of_sample(shoes, out, label="aero", limit=100):
-    with sample.search_service(shoes) as service:
+    with loopback.search_service(shoes) as service:
         return collect.collect(terms((label, label, limit), source="sample"), out, service=service, progress=False)
 
 
@@ -66,7 +66,7 @@ def test_collecting_keeps_content_and_origin(shoes, tmp_path):
 def test_every_planted_broken_file_is_rejected_and_says_why(shoes, tmp_path):
     truth = sample.truth(shoes)
     rows = terms(*[(label, label) for label in truth.label.unique()], source="sample")
-    with sample.search_service(shoes) as service:
+    with loopback.search_service(shoes) as service:
         found = collect.collect(rows.assign(limit=1000), tmp_path, service=service, progress=False)
     why = dict(zip(found.rejected.url, found.rejected.reason))
     for number, row in truth.iterrows():

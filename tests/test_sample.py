@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from sneakerlib import InputError, catalog, clean, sample
+from sneakerlib import InputError, catalog, clean, loopback, sample
 from sneakerlib.addresses import FetchError
 from sneakerlib.drawing import MODELS
 from sneakerlib.pictures import fit, open_rgb
@@ -110,7 +110,7 @@ def test_raw_pixels_do_not_give_the_model_away():
 
 def test_the_search_service_pages_and_serves_the_files(shoes):
     truth = sample.truth(shoes)
-    with sample.search_service(shoes) as service:
+    with loopback.search_service(shoes) as service:
         label = truth.label[0]
         with Web([service.removeprefix("http://")]) as web:
             pages = [json.loads(web.get(f"{service}/search?q={label}&page={page}")) for page in (1, 2)]
@@ -119,7 +119,7 @@ def test_the_search_service_pages_and_serves_the_files(shoes):
             with pytest.raises(FetchError, match="answered 404"):
                 web.get(f"{service}/pictures/99999")
             assert json.loads(web.get(f"{service}/search?q=nothing"))["results"] == []
-        assert len(pages[0]["results"]) == sample.PAGE_SIZE
+        assert len(pages[0]["results"]) == loopback.PAGE_SIZE
         assert len(results) == truth.label.eq(label).sum()
         assert content == (shoes / truth[truth.label.eq(label)].path.iloc[0]).read_bytes()
 

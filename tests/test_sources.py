@@ -3,7 +3,7 @@
 import pytest
 from servers import http, jpeg, jsonic, serve
 
-from sneakerlib import InputError, sample, sources
+from sneakerlib import InputError, loopback, sample, sources
 from sneakerlib.addresses import FetchError
 from sneakerlib.licences import licence
 from sneakerlib.web import Web
@@ -248,7 +248,7 @@ def test_addresses_come_from_the_query_or_a_file(tmp_path):
 @pytest.mark.parametrize("query", ["bolt", "Air Jordan 2", "Nike Air Jordan II sneaker"])
 def test_the_sample_answers_by_name_and_by_number(shoes, query):
     truth = sample.truth(shoes)
-    with sample.search_service(shoes) as service, Web([service.partition("//")[2]]) as web:
+    with loopback.search_service(shoes) as service, Web([service.partition("//")[2]]) as web:
         found = list(sources.Sample(web, address=service).search(query, 1000))
         content = web.get(found[0].url)
     rows = truth[truth.label.eq("bolt")]
