@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from sneakerlib import InputError
+from sneakerlib.pictures import quietly
 from sneakerlib.runs import replacing
 
 SPLITS = ("train", "val", "test")
@@ -51,19 +52,24 @@ def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
         raise InputError(f"no sub-folder {', '.join(unknown)} under {folder}: there are {_some(found)}")
     wanted = [label for label in found if not labels or label in labels]
     files = [file for label in wanted for file in sorted((folder / label).rglob("*"))]
-    files = [
-        file
-        for file in files
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    ]
+    files = [file for file in files if _is_file(file) and not _hidden(file.relative_to(folder))]
     if not files:
         example = folder / (wanted[0] if wanted else "air_jordan_1") / "*.jpg"
         raise InputError(f"no pictures under {folder}: expected one sub-folder per class, for example {example}")
-    with ThreadPoolExecutor() as pool:
+    with quietly(), ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda file: facts(file, folder), files))
     known = _collected(folder)
     rows = [known.get((row["path"], row["sha256"]), {}) | row for row in rows]
     return validate(blank(rows, folder), str(folder))
+
+
+def _is_file(path: Path) -> bool:
+    """A link to nowhere counts: somebody meant it to be a picture."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _collected(folder: Path) -> dict[tuple[str, str], dict]:
@@ -89,15 +95,23 @@ def blank(rows: list[dict], folder: str | Path) -> pd.DataFrame:
 
 
 def facts(file: Path, folder: Path) -> dict:
-    """What a catalog row says of a file itself: path, label, content hash, size, mode and format from its header."""
-    content = file.read_bytes()
-    path = file.relative_to(folder)
-    row = {"path": path.as_posix(), "label": path.parts[0], "sha256": hashlib.sha256(content).hexdigest()}
+    """What a catalog row says of a file itself: path, label, content hash, size, mode and format from its header.
+
+    A file that cannot be opened has no hash, nor has one whose name is not UTF-8, as no table can hold that name: it is
+    written with backslashes. The audit reports both.
+    """
+    name = file.relative_to(folder).as_posix()
+    path = PurePosixPath(os.fsencode(name).decode("utf-8", "backslashreplace"))
+    row = {"path": str(path), "label": path.parts[0], "width": 0, "height": 0, "mode": "", "format": "", "sha256": ""}
+    if str(path) != name:
+        return row
     try:
-        with Image.open(file) as image:
+        with file.open("rb") as opened:
+            row["sha256"] = hashlib.file_digest(opened, "sha256").hexdigest()
+        with quietly(), Image.open(file) as image:
             return row | {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
-    except Exception:  # Pillow's readers raise whatever a damaged header leads them to; the audit says what
-        return row | {"width": 0, "height": 0, "mode": "", "format": ""}
+    except Exception:  # no permission, a link to nowhere; and Pillow's readers raise whatever a damaged header says
+        return row
 
 
 def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:

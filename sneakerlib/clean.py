@@ -1,137 +1,213 @@
-"""Find the dirt in a catalog, and set it aside without deleting anything."""
+"""Find the dirt in a catalog, decide what to do about it, and set it aside without deleting anything."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sneakerlib import InputError
+from sneakerlib import InputError, twins
 from sneakerlib import catalog as catalogs
-from sneakerlib.catalog import folder_of
-from sneakerlib.pictures import EXIF_ORIENTATION, open_rgb
-from sneakerlib.progress import watch
+from sneakerlib.look import looks, scores
 
-# Left out of every split; the files stay where they are.
-SET_ASIDE = ("unreadable", "exact-duplicate", "contradictory-duplicate")
-# Bits of 64 in which the perceptual hashes of twins may differ. On the sample, twins (cropped by 1 %, shrunk,
-# compressed again) differ by at most 4; at 6, pictures of different models begin to pass for twins.
-TWIN_BITS = 4
+SMALLEST = 64  # pixels of the shorter side: what notebook 03 trains at; a smaller picture would have to be enlarged
+# What is done about each issue. drop: left out, nothing can be learned from it; quarantine: left out until a person has
+# looked at it; fix: put right whenever it is read; ignore: said and used. Twins are kept in one group in any case.
+RULES = {
+    "unreadable": "drop",
+    "not-a-picture": "drop",
+    "exact-duplicate": "drop",
+    "contradictory-duplicate": "quarantine",
+    "contradictory-near-duplicate": "quarantine",
+    "off-topic": "quarantine",
+    "animated": "fix",
+    "colour-profile": "fix",
+    "exif-rotated": "fix",
+    "mode": "fix",
+    "near-duplicate": "ignore",
+    "small": "ignore",
+    "odd-aspect": "ignore",
+    "dark": "ignore",
+    "bright": "ignore",
+    "blurry": "ignore",
+    "low-information": "ignore",
+}
+ACTIONS = ("keep", "drop", "quarantine")  # what a person may decide
+COLUMNS = ["path", "label", "issue", "score", "evidence", "group"]
 
 
-def audit(catalog: pd.DataFrame, progress: bool = True) -> pd.DataFrame:
+def audit(
+    catalog: pd.DataFrame,
+    strangeness: pd.Series | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
     """Look at every picture and report what is wrong with it.
 
     Args:
         catalog: From `catalog.read`.
+        strangeness: From `offtopic.strangeness`, for the issue `off-topic`. Defaults to none: that issue is not sought.
+        cache: Folder of what is known of pictures seen before. Defaults to the user's cache folder.
         progress: Show a bar. Defaults to True.
 
     Returns:
-        Findings, one row per picture and issue: path, label, issue, score (0 harmless to 1 certain), evidence.
-        Issues: `unreadable`, `exact-duplicate` (a further copy under the same label), `contradictory-duplicate` (the
-        same content under two labels, every copy), `near-duplicate` (looks the same), `mode` (not RGB) and
-        `exif-rotated` (both are put right on reading).
+        Findings, one row per picture and issue: path, label, issue (a key of `RULES`), score (0 harmless to 1 certain),
+        evidence (what was seen, or the path of the twin) and group (equal for all that are joined by twins).
     """
-    folder = folder_of(catalog)
-    with ThreadPoolExecutor() as pool:
-        looks = pool.map(_look, [folder / path for path in catalog.path])
-        seen = list(watch(looks, len(catalog), "auditing", progress))
-    seen = pd.DataFrame(seen, index=catalog.index, columns=["error", "turned", "hash"])
-    findings = [_finding(catalog.loc[at], "unreadable", 1.0, seen.error[at]) for at in seen.index[seen.error.ne("")]]
-    good = catalog[seen.error.eq("")]
-    for _, copies in good.groupby("sha256"):
-        if len(set(copies.label)) > 1:
-            findings += [
-                _finding(row, "contradictory-duplicate", 1.0, _others(copies, row)) for _, row in copies.iterrows()
-            ]
-        else:
-            findings += [
-                _finding(row, "exact-duplicate", 1.0, copies.path.iloc[0]) for _, row in copies.iloc[1:].iterrows()
-            ]
-    distinct = good.drop_duplicates("sha256")
-    for first, second, bits in _twins(seen.hash[distinct.index].to_list()):
-        pair = distinct.iloc[first], distinct.iloc[second]
-        score = 1 - bits / 64
-        findings += [_finding(row, "near-duplicate", score, twin.path) for row, twin in (pair, pair[::-1])]
-    findings += [_finding(row, "mode", 0.1, row["mode"]) for _, row in good[good["mode"].ne("RGB")].iterrows()]
-    findings += [
-        _finding(row, "exif-rotated", 0.1, "EXIF") for _, row in good[seen.turned[good.index].astype(bool)].iterrows()
-    ]
-    table = pd.DataFrame(findings, columns=["path", "label", "issue", "score", "evidence"])
-    order = table.assign(
-        pair=[min(row.path, row.evidence or row.path) for row in table.itertuples()]
-    )  # twins side by side
-    order = order.sort_values(["issue", "score", "pair", "path"], ascending=[True, False, True, True])
+    seen = looks(catalog, cache, progress)
+    found = [*_files(catalog, seen), *_copies(catalog, seen), *_near(catalog, seen), *_appearance(catalog, seen)]
+    if strangeness is not None:
+        strange = strangeness[strangeness > 1]
+        found += [_finding(catalog.loc[at], "off-topic", 1 - 0.5 / by, f"{by:.2f}") for at, by in strange.items()]
+    table = pd.DataFrame(found, columns=COLUMNS)
+    pair = [min(row.path, row.evidence or row.path) for row in table.itertuples()]  # twins side by side
+    order = table.assign(pair=pair).sort_values(
+        ["issue", "score", "pair", "path"], ascending=[True, False, True, True], kind="stable"
+    )
     return order.drop(columns="pair").reset_index(drop=True)
 
 
-def _finding(row: pd.Series, issue: str, score: float, evidence: str) -> dict:
-    return {"path": row.path, "label": row.label, "issue": issue, "score": round(score, 3), "evidence": evidence}
+def _finding(row, issue: str, score: float, evidence: str, group: str = "") -> dict:
+    fields = {"path": row.path, "label": row.label, "issue": issue, "score": round(float(score), 3)}
+    return fields | {"evidence": evidence, "group": group}
 
 
-def _others(copies: pd.DataFrame, row: pd.Series) -> str:
-    return ", ".join(copies.path[copies.path.ne(row.path)])
+def _files(catalog: pd.DataFrame, seen: pd.DataFrame):
+    """What is wrong with the files themselves."""
+    for row, look in zip(catalog.itertuples(), seen.itertuples(), strict=True):
+        if look.error:
+            yield _finding(row, "not-a-picture" if look.error == "not a picture" else "unreadable", 1, look.error)
+            continue
+        if look.animated:
+            yield _finding(row, "animated", 0.1, "only its first picture is used")
+        if look.profile == "broken":
+            yield _finding(row, "colour-profile", 0.1, "broken")
+        if look.turned:
+            yield _finding(row, "exif-rotated", 0.1, "EXIF")
+        if row.mode != "RGB":
+            yield _finding(row, "mode", 0.1, row.mode)
+        if min(row.width, row.height) < SMALLEST:
+            yield _finding(row, "small", 1 - min(row.width, row.height) / SMALLEST, f"{row.width} x {row.height}")
 
 
-def _look(file: Path) -> tuple[str, bool, int]:
-    """Decode a file in full: (why it can't be read or "", turned by EXIF, perceptual hash)."""
-    try:
-        picture = open_rgb(file, longest=64)
-        with Image.open(file) as image:
-            turned = image.getexif().get(EXIF_ORIENTATION, 1) != 1
-    except InputError as error:
-        return str(error).partition("(")[2].rpartition(")")[0] or str(error), False, 0
-    bits = imagehash.phash(picture).hash.ravel()
-    return "", turned, int(np.packbits(bits).view(">u8")[0])
+def _copies(catalog: pd.DataFrame, seen: pd.DataFrame):
+    """Files of one content: contradictory if their labels differ, all of them; else every one but the first."""
+    good = catalog[seen.error.eq("")]
+    for sha256, copies in good[good.sha256.duplicated(keep=False)].groupby("sha256"):
+        if len(set(copies.label)) > 1:
+            for row in copies.itertuples():
+                others = ", ".join(copies.path[copies.path.ne(row.path)])
+                yield _finding(row, "contradictory-duplicate", 1, others, sha256[:12])
+        else:
+            for row in copies.iloc[1:].itertuples():
+                yield _finding(row, "exact-duplicate", 1, copies.path.iloc[0], sha256[:12])
 
 
-def _twins(hashes: list[int]) -> list[tuple[int, int, int]]:
-    """Pairs whose hashes differ in at most `TWIN_BITS` bits: (first, second, bits)."""
-    codes = np.array(hashes, np.uint64)
-    pairs = []
-    for at in range(len(codes) - 1):
-        bits = np.bitwise_count(codes[at + 1 :] ^ codes[at])
-        pairs += [(at, at + 1 + int(other), int(bits[other])) for other in np.flatnonzero(bits <= TWIN_BITS)]
-    return pairs
+def _near(catalog: pd.DataFrame, seen: pd.DataFrame):
+    """Pictures that look the same though their files differ; contradictory too if one group has two labels."""
+    distinct = catalog[seen.error.eq("")].drop_duplicates("sha256")
+    if distinct.empty:
+        return
+    hash_, fine, thumbnail = (_bytes(seen[column][distinct.index]) for column in ("hash", "fine", "thumbnail"))
+    found = twins.find(hash_.view(">u8").ravel(), fine, thumbnail)
+    name = distinct.sha256.groupby(found.group).transform("min").str[:12]
+    labels = distinct.groupby(name).label.transform("nunique")
+    for at in np.flatnonzero(found.nearest != np.arange(len(distinct))):
+        row, twin = distinct.iloc[at], distinct.iloc[found.nearest[at]]
+        group, score = name.iloc[at], 1 - found.bits[at] / 64
+        yield _finding(row, "near-duplicate", score, twin.path, group)
+        if labels.iloc[at] > 1:
+            others = distinct.path[name.eq(group) & distinct.label.ne(row.label)]
+            yield _finding(row, "contradictory-near-duplicate", score, ", ".join(others), group)
 
 
-def apply(catalog: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+def _bytes(digits: pd.Series) -> np.ndarray:
+    """One row of bytes per string of hex digits."""
+    return np.frombuffer(bytes.fromhex("".join(digits)), np.uint8).reshape(len(digits), -1)
+
+
+def _appearance(catalog: pd.DataFrame, seen: pd.DataFrame):
+    """What cleanvision makes of brightness, sharpness, content and shape."""
+    good = seen.error.eq("")
+    for issue, table in scores(catalog[good], seen[good]).items():
+        for at, row in table[table.wrong].iterrows():
+            yield _finding(catalog.loc[at], issue, 1 - row.score, f"{row.score:.2f}")
+
+
+def apply(
+    catalog: pd.DataFrame,
+    findings: pd.DataFrame,
+    decisions: pd.DataFrame | None = None,
+    rules: Mapping[str, str] = RULES,
+) -> pd.DataFrame:
     """Mark what the audit found: set the hopeless aside, put twins into one group.
 
     Args:
         catalog: The audited catalog.
         findings: From `audit`.
+        decisions: From `read_decisions`; they overrule the rules. Defaults to none.
+        rules: What is done about each issue. Defaults to `RULES`.
 
     Returns:
-        A copy with `issue` filled for pictures that must not be used, and `group` shared by twins (transitively; a
+        A copy with `issue` filled for pictures that are not to be used, and `group` shared by twins (transitively; a
         picture without a twin is a group of its own).
     """
-    worst = findings[findings.issue.isin(SET_ASIDE)].drop_duplicates("path").set_index("path").issue.to_dict()
-    issue = pd.Series([worst.get(path, "") for path in catalog.path], catalog.index, dtype=str)
-    row = {path: number for number, path in enumerate(catalog.path)}
-    near = findings[findings.issue.eq("near-duplicate")]
-    same = catalog.drop_duplicates("sha256").set_index("sha256").path
-    first = [row[path] for path in [*near.path, *catalog.path]]
-    second = [row[path] for path in [*near.evidence, *same[catalog.sha256]]]
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(row), len(row)))
-    _, component = connected_components(links, directed=False)
-    group = catalog.groupby(component).sha256.transform("min").str[:12]
-    return catalog.assign(issue=issue, group=group, split=catalog.split.where(issue.eq(""), ""))
+    order = list(rules)  # of several issues, the first is named
+    out = findings[findings.issue.map(rules).isin(["drop", "quarantine"])]
+    worst = out.sort_values("issue", key=lambda issues: issues.map(order.index)).drop_duplicates("path")
+    named = dict(zip(worst.path, worst.issue, strict=True))
+    for row in decisions.itertuples() if decisions is not None else ():
+        named[row.path] = "" if row.action == "keep" else named.get(row.path) or "by-hand"
+    issue = pd.Series([named.get(path, "") for path in catalog.path], catalog.index, dtype=str)
+    return catalog.assign(issue=issue, group=_groups(catalog, findings), split=catalog.split.where(issue.eq(""), ""))
 
 
-def summary(findings: pd.DataFrame) -> pd.DataFrame:
-    """Count the findings: one row per issue with the number of pictures and what is done about them."""
-    cure = {
-        "near-duplicate": "kept together in one split",
-        "mode": "converted on reading",
-        "exif-rotated": "turned on reading",
-    }
+def _groups(catalog: pd.DataFrame, findings: pd.DataFrame) -> pd.Series:
+    """One name per chain of twins: rows of one content, and rows that the audit put into one group."""
+    twins_of = findings[findings.issue.eq("near-duplicate")].set_index("path").group.to_dict()
+    content = catalog.sha256.where(catalog.sha256.ne(""), catalog.path)
+    look = [twins_of.get(path, own) for path, own in zip(catalog.path, content, strict=True)]
+    one, other, size = pd.factorize(content)[0], pd.factorize(np.array(look, object))[0], len(catalog)
+    links = coo_array((np.ones(size, bool), (one, size + other)), shape=(2 * size, 2 * size))
+    component = connected_components(links, directed=False)[1][one]
+    return content.groupby(component).transform("min").str[:12]
+
+
+def read_decisions(file: str | Path, catalog: pd.DataFrame) -> pd.DataFrame:
+    """Read what a person decided about single pictures; no audit ever changes this file.
+
+    Args:
+        file: CSV with the columns path, action (keep, drop or quarantine) and, for the reader, reason.
+        catalog: The pictures that it may speak of.
+
+    Raises:
+        InputError: If a column is missing, or a row names no picture or no action.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise InputError(f"there is no file {file}: write a CSV with the columns path, action, reason")
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    if missing := [column for column in ("path", "action") if column not in table]:
+        raise InputError(f"{file} has no column {', '.join(missing)}: path, action and reason are wanted")
+    known = set(catalog.path)
+    for number, row in enumerate(table.itertuples(), 2):
+        if row.path not in known:
+            raise InputError(f"{file}, row {number}: there is no picture {row.path!r}: correct the path")
+        if row.action not in ACTIONS:
+            raise InputError(f"{file}, row {number}: action {row.action!r} is unknown: use {', '.join(ACTIONS)}")
+    return table
+
+
+def summary(findings: pd.DataFrame, rules: Mapping[str, str] = RULES) -> pd.DataFrame:
+    """Count the findings: one row per issue with the number of pictures, what is done about them and what it means."""
+    means = {"drop": "set aside", "quarantine": "set aside until you decide", "fix": "put right on reading"}
     counts = findings.groupby("issue").path.nunique().rename("pictures").reset_index()
-    return counts.assign(decision=counts.issue.map(lambda issue: cure.get(issue, "set aside")))
+    action = counts.issue.map(rules)
+    meaning = action.map(means).fillna("used all the same")
+    meaning = meaning.where(counts.issue.ne("near-duplicate"), "kept together in one split")
+    return counts.assign(action=action, decision=meaning)
 
 
 def prepare(
@@ -142,6 +218,7 @@ def prepare(
     seed: int = 0,
     progress: bool = True,
     earlier: str | Path | None = None,
+    decisions: str | Path | None = None,
 ) -> pd.DataFrame:
     """Read, audit and split a picture folder; or load a catalog, and split what has no split yet.
 
@@ -153,6 +230,7 @@ def prepare(
         seed: See `catalog.split`. Defaults to 0.
         progress: Show a bar. Defaults to True.
         earlier: A catalog file whose splits are kept, if it exists. Defaults to none.
+        decisions: A file for `read_decisions`. Defaults to none.
     """
     source = Path(source)
     known = catalogs.load(earlier) if earlier and Path(earlier).exists() else None
@@ -163,6 +241,7 @@ def prepare(
         table = table[table.label.isin(labels)] if labels else table
     else:
         table = catalogs.read(source, labels)
-        table = apply(table, audit(table, progress))
+        by_hand = read_decisions(decisions, table) if decisions else None
+        table = apply(table, audit(table, progress=progress), by_hand)
     table = table if known is None else catalogs.keep_splits(table, known)
     return catalogs.split(table, val, test, seed)

@@ -62,9 +62,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--licence", type=_labels, default=[], metavar="CC0,BY", help="only these licences (default: any)")
     hosts(sub)
 
+    sub = verb(_audit, "look at every picture and report what is wrong with it", labels=True)
+    sub.add_argument("images", metavar="IMAGES")
+    sub.add_argument("--out", metavar="findings.csv", help="write a row per picture and issue there")
+
     sub = verb(_split, "audit a picture folder and split it into train, val and test", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES")
     sub.add_argument("--out", default="catalog.csv", help="splits of pictures in it are kept (default: %(default)s)")
+    sub.add_argument("--decisions", metavar="FILE", help="CSV with path, action (keep, drop, quarantine) and reason")
 
     sub = verb(_train, "train a model folder", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
@@ -130,11 +135,33 @@ def _collect(options):
     return 1 if unfinished else 0
 
 
+def _audit(options):
+    from sneakerlib import catalog, clean
+    from sneakerlib.runs import replacing
+
+    table = catalog.read(options.images, options.labels)
+    findings = clean.audit(table, progress=not options.json)
+    if options.out:
+        with replacing(options.out) as beside:
+            findings.to_csv(beside, index=False, lineterminator="\n")
+    summary = clean.summary(findings)
+    lines = [f"{row.pictures:>6} {row.issue}: {row.decision}" for row in summary.itertuples()]
+    content = {"pictures": len(table), "findings": dict(zip(summary.issue, map(int, summary.pictures), strict=True))}
+    _show(options, content, [f"{len(table):>6} pictures", *lines])
+
+
 def _split(options):
     from sneakerlib import catalog, clean
 
     table = clean.prepare(
-        options.images, options.labels, options.val, options.test, options.seed, not options.json, earlier=options.out
+        options.images,
+        options.labels,
+        options.val,
+        options.test,
+        options.seed,
+        not options.json,
+        earlier=options.out,
+        decisions=options.decisions,
     )
     catalog.save(table, options.out)
     counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()

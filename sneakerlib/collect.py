@@ -90,7 +90,7 @@ def collect(
     web = Web(allow, **limits)
     work = None
     try:
-        with ExitStack() as stack:
+        with pictures.quietly(), ExitStack() as stack:
             drawn = terms[terms.source.eq("sample")]
             if len(drawn):
                 asked = (out, drawn["query"], int(drawn.limit.max()), progress)

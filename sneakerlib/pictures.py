@@ -32,7 +32,7 @@ def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Im
     """
     name = "these bytes" if isinstance(source, bytes) else str(source)
     try:
-        with _quietly(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with quietly(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if longest:
                 image.draft(image.mode, (longest, longest))
             image.load()  # `verify()` would pass a truncated JPEG
@@ -61,7 +61,7 @@ def screen(file: str | Path, most_pixels: int) -> dict:
     Image.init()
     formats = [name for name in FROM_THE_WEB if name in Image.OPEN]  # Pillow before 11.3 reads no AVIF
     try:
-        with _quietly(), Image.open(file, formats=formats) as image:
+        with quietly(), Image.open(file, formats=formats) as image:
             seen = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
             if image.width * image.height > most_pixels:
                 raise Image.DecompressionBombError
@@ -76,8 +76,12 @@ def screen(file: str | Path, most_pixels: int) -> dict:
 
 
 @contextlib.contextmanager
-def _quietly():
-    """Pillow's remarks on odd files kept from the reader; its warning of a bomb made an error."""
+def quietly():
+    """Pillow's remarks on odd files kept from the reader; its warning of a bomb made an error.
+
+    Python keeps one list of such filters for all threads. So whoever opens pictures in threads also does this around
+    all of them: then no thread can put back a list without the filters while another one is reading.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import platformdirs
 
 from sneakerlib import InputError
+from sneakerlib.cache import cache_folder
 from sneakerlib.catalog import folder_of, usable
-from sneakerlib.pictures import fit, open_rgb
+from sneakerlib.pictures import fit, open_rgb, quietly
 from sneakerlib.progress import watch
 from sneakerlib.quiet import keras
 from sneakerlib.runs import replacing
@@ -30,11 +29,6 @@ class Pixels:
     array: np.ndarray
     row: dict[str, int]
     size: int
-
-
-def cache_folder() -> Path:
-    """Where commands keep decoded pictures: $SNEAKERLIB_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("SNEAKERLIB_CACHE") or platformdirs.user_cache_dir("sneakerlib"))
 
 
 def pack(catalog: pd.DataFrame, size: int, cache: str | Path | None = None, progress: bool = True) -> Pixels:
@@ -64,7 +58,7 @@ def pack(catalog: pd.DataFrame, size: int, cache: str | Path | None = None, prog
             return Pixels(np.load(packed / "pixels.npy", mmap_mode="r"), row, size)
     except (OSError, ValueError):
         pass  # not there, or not whole: make it
-    with replacing(packed) as beside, ThreadPoolExecutor() as pool:
+    with replacing(packed) as beside, quietly(), ThreadPoolExecutor() as pool:
         beside.mkdir()
         array = np.lib.format.open_memmap(beside / "pixels.npy", "w+", np.uint8, (len(paths), size, size, 3))
         chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))

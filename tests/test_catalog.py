@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import save
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sneakerlib import InputError, catalog
 
@@ -173,3 +175,49 @@ def test_when_new_pictures_join_two_groups_nothing_leaves_the_test():
     joined = placed.assign(group=placed.group.replace(placed.group[train], placed.group[test]))
     again = catalog.split(joined)
     assert set(again.split[joined.group.eq(placed.group[test])]) == {"test"}
+
+
+@st.composite
+def grouped(draw):
+    """A catalog of up to four labels with groups of one to five twins, and the fractions to split it by."""
+    rows = []
+    for label in "abcd"[: draw(st.integers(1, 4))]:
+        for number, size in enumerate(draw(st.lists(st.integers(1, 5), min_size=3, max_size=25))):
+            rows += [(label, f"{label}{number}", f"{label}{number}-{twin}") for twin in range(size)]
+    table = [{"path": f"{label}/{name}", "label": label, "sha256": name, "group": group} for label, group, name in rows]
+    fractions = st.sampled_from([0, 0.1, 0.15, 0.3])
+    return catalog.blank(table, "nowhere"), draw(fractions), draw(fractions), draw(st.integers(0, 5))
+
+
+@settings(max_examples=150, deadline=None)
+@given(grouped(), st.randoms(use_true_random=False))
+def test_whatever_is_split_keeps_its_promises(made, random):
+    table, val, test, seed = made
+    done = catalog.split(table, val, test, seed)
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    wanted = {name for name, share in shares.items() if share}
+    assert done.groupby("group").split.nunique().eq(1).all()  # no twins apart
+    assert all(set(rows.split) == wanted for _, rows in done.groupby("label"))  # every label everywhere
+    for _, rows in done.groupby("label"):
+        largest = rows.groupby("group").size().max()
+        if min(shares[name] for name in wanted) * len(rows) < largest:
+            continue  # so small a class that one group in each split is all there can be
+        for name, share in shares.items():  # as near to the fraction as whole groups allow
+            assert abs((rows.split == name).sum() - share * len(rows)) <= largest
+    order = list(range(len(table)))
+    random.shuffle(order)
+    again = catalog.split(table.iloc[order].reset_index(drop=True), val, test, seed)
+    assert again.set_index("path").split.sort_index().equals(done.set_index("path").split.sort_index())
+
+
+@settings(max_examples=50, deadline=None)
+@given(grouped(), st.integers(0, 3))
+def test_more_pictures_move_none_to_another_split(made, other_seed):
+    table, val, test, seed = made
+    before = catalog.split(table, val, test, seed)
+    more = table.assign(path=table.path + "+", sha256=table.sha256 + "+", group=table.group + "+")
+    both = pd.concat([before, more], ignore_index=True)
+    both.attrs = table.attrs
+    after = catalog.split(both, val, test, other_seed)
+    assert after.split[: len(before)].equals(before.split)
+    assert after.split.ne("").all()

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from conftest import save
 
@@ -38,6 +39,24 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     picture = tmp_path / "s/aero/aero_001.jpg"
     named = answer(capsys, "classify", tmp_path / "m", picture)
     assert sum(named[str(picture)].values()) == pytest.approx(1)
+
+
+def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):
+    made = answer(capsys, "audit", shoes, "--out", tmp_path / "f.csv")
+    truth = sample.truth(shoes)
+    assert made["pictures"] == len(truth)
+    assert made["findings"]["unreadable"] == truth.defect.eq("truncated").sum()
+    findings = pd.read_csv(tmp_path / "f.csv", keep_default_na=False)
+    assert findings.groupby("issue").path.nunique().to_dict() == made["findings"]
+    assert cli.main(["audit", str(shoes)]) == 0
+    assert "contradictory-duplicate: set aside until you decide" in capsys.readouterr().out
+
+
+def test_split_obeys_decisions(folder, tmp_path, capsys):
+    (tmp_path / "d.csv").write_text("path,action,reason\none/0.png,drop,not mine\n")
+    made = answer(capsys, "split", folder, "--out", tmp_path / "c.csv", "--decisions", tmp_path / "d.csv")
+    assert made["pictures"]["by-hand"] == 1
+    assert catalog.load(tmp_path / "c.csv").set_index("path").issue["one/0.png"] == "by-hand"
 
 
 def test_collect_shows_what_it_did(tmp_path, capsys):
@@ -142,6 +161,11 @@ def wrong(shoes, model, tmp_path):
         ("classify nowhere a.jpg", "there is no model folder nowhere: train one"),
         ("split empty", "no pictures under empty: expected one sub-folder per class"),
         ("split nowhere", "there is no folder nowhere"),
+        ("split shoes --decisions nowhere.csv", "there is no file nowhere.csv: write a CSV with the columns path"),
+        ("split shoes --decisions bad.csv", "bad.csv has no column action"),
+        ("audit nowhere", "there is no folder nowhere"),
+        ("audit empty", "no pictures under empty"),
+        ("audit shoes --labels boots", "no sub-folder boots under shoes"),
         ("split bad.csv", "bad.csv has no column"),
         ("split shoes --val 0.9 --test 0.9", "add up to less than 1"),
         ("split shoes --labels boots", "no sub-folder boots under shoes"),

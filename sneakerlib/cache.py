@@ -1,0 +1,48 @@
+"""What need not be worked out twice: results kept by what they were worked out from."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Where commands keep decoded pictures and measurements: $SNEAKERLIB_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("SNEAKERLIB_CACHE") or platformdirs.user_cache_dir("sneakerlib"))
+
+
+class Remembered:
+    """Dictionaries by key, in one file that several programs may use at a time.
+
+    Args:
+        file: Where; made when something is first put into it.
+        version: Of what made the dictionaries; those of another version are not found.
+    """
+
+    def __init__(self, file: str | Path, version: int):
+        self.file, self.version = Path(file), version
+
+    def get(self, keys: Iterable[str]) -> dict[str, dict]:
+        """What is known, by key."""
+        wanted = set(keys)
+        if not self.file.exists():
+            return {}
+        with closing(self._open()) as opened:
+            rows = opened.execute("SELECT key, content FROM remembered WHERE version = ?", (self.version,))
+            return {key: json.loads(content) for key, content in rows if key in wanted}
+
+    def put(self, found: dict[str, dict]) -> None:
+        """Remember these, all or none."""
+        with closing(self._open()) as opened, opened:
+            rows = [(key, self.version, json.dumps(content)) for key, content in found.items()]
+            opened.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", rows)
+
+    def _open(self) -> sqlite3.Connection:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        opened = sqlite3.connect(self.file, timeout=60)
+        opened.execute("CREATE TABLE IF NOT EXISTS remembered (key TEXT PRIMARY KEY, version INT, content TEXT)")
+        return opened
