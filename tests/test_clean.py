@@ -117,7 +117,7 @@ def test_near_twins_under_two_labels_contradict_each_other(tmp_path):
         (tmp_path / name).mkdir()
         shoe().save(tmp_path / name / "shoe.jpg", quality=quality)
     shoe(1).save(tmp_path / "one/other.jpg")
-    findings = audit(tmp_path).query("issue == 'contradictory-duplicate'")
+    findings = audit(tmp_path).query("issue == 'contradictory-near-duplicate'")
     assert dict(zip(findings.path, findings.evidence)) == {
         "one/shoe.jpg": "two/shoe.jpg",
         "two/shoe.jpg": "one/shoe.jpg",
