@@ -28,6 +28,8 @@ lock: $(READY)
 # Ratios, measured side by side in one run: benchmarks/README.md says what came out.
 bench: $(READY)
 	$(BIN)/python benchmarks/collect.py
+	$(BIN)/python benchmarks/twins.py
+	$(BIN)/python benchmarks/standardise.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

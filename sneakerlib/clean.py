@@ -21,7 +21,6 @@ RULES = {
     "exact-duplicate": "drop",
     "contradictory-duplicate": "quarantine",
     "contradictory-near-duplicate": "quarantine",
-    "off-topic": "quarantine",
     "animated": "fix",
     "colour-profile": "fix",
     "exif-rotated": "fix",
@@ -38,17 +37,11 @@ ACTIONS = ("keep", "drop", "quarantine")  # what a person may decide
 COLUMNS = ["path", "label", "issue", "score", "evidence", "group"]
 
 
-def audit(
-    catalog: pd.DataFrame,
-    strangeness: pd.Series | None = None,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> pd.DataFrame:
+def audit(catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool = True) -> pd.DataFrame:
     """Look at every picture and report what is wrong with it.
 
     Args:
         catalog: From `catalog.read`.
-        strangeness: From `offtopic.strangeness`, for the issue `off-topic`. Defaults to none: that issue is not sought.
         cache: Folder of what is known of pictures seen before. Defaults to the user's cache folder.
         progress: Show a bar. Defaults to True.
 
@@ -58,9 +51,6 @@ def audit(
     """
     seen = looks(catalog, cache, progress)
     found = [*_files(catalog, seen), *_copies(catalog, seen), *_near(catalog, seen), *_appearance(catalog, seen)]
-    if strangeness is not None:
-        strange = strangeness[strangeness > 1]
-        found += [_finding(catalog.loc[at], "off-topic", 1 - 0.5 / by, f"{by:.2f}") for at, by in strange.items()]
     table = pd.DataFrame(found, columns=COLUMNS)
     pair = [min(row.path, row.evidence or row.path) for row in table.itertuples()]  # twins side by side
     order = table.assign(pair=pair).sort_values(
