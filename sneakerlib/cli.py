@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="catalog.csv", help="splits of pictures in it are kept (default: %(default)s)")
     sub.add_argument("--decisions", metavar="FILE", help="CSV with path, action (keep, drop, quarantine) and reason")
 
+    sub = verb(_augment, "fill up small classes with changed copies of training pictures", labels=True, split=True)
+    sub.add_argument("images", metavar="IMAGES|catalog.csv")
+    sub.add_argument("out", metavar="OUT")
+    sub.add_argument("--per-class", type=int, required=True, metavar="N", help="training pictures per class, at least")
+    sub.add_argument("--recipe", default="standard", help="standard or workshop (default: %(default)s)")
+
     sub = verb(_train, "train a model folder", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
     sub.add_argument("--out", required=True, metavar="MODEL")
@@ -166,6 +172,19 @@ def _split(options):
     catalog.save(table, options.out)
     counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()
     _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
+
+
+def _augment(options):
+    from sneakerlib import augment, clean
+
+    augment.recipe(options.recipe)
+    table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed, not options.json)
+    made = augment.write(table, options.out, options.per_class, options.recipe, options.seed, progress=not options.json)
+    copies = int(made.original.isin(made.path).sum())
+    counts = made[made.split.eq("train")].label.value_counts().sort_index().to_dict()
+    lines = [f"{count:>6} {label}" for label, count in counts.items()]
+    content = {"out": options.out, "train": counts, "copies": copies}
+    _show(options, content, [*lines, f"{options.out}: {copies} copies; train with {options.out}/catalog.csv"])
 
 
 def _train(options):

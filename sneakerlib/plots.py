@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from PIL import Image
 
 from sneakerlib import InputError, evaluation
 from sneakerlib.catalog import SPLITS, folder_of
@@ -69,21 +70,46 @@ def gallery(
     """
     folder, rows = folder_of(rows), rows.head(most)
     titles = rows.label if titles is None else titles.loc[rows.index]
-    columns = min(columns, max(4, len(rows)))  # few pictures stay small
-    lines = -(-max(1, len(rows)) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(1.5 * columns, 1.62 * lines), squeeze=False, layout="constrained"
-    )
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, (at, row) in zip(axes.flat, rows.iterrows(), strict=False):
+    axes = _grid(len(rows), columns)
+    for ax, (at, row) in zip(axes, rows.iterrows(), strict=False):
         try:
             ax.imshow(fit(open_rgb(folder / row.path, THUMBNAIL), THUMBNAIL))
         except InputError:
             ax.text(0.5, 0.5, "cannot\nbe read", ha="center", va="center", color=WRONG, transform=ax.transAxes)
         ax.set_title(titles[at], fontsize=8, color=WRONG if wrong is not None and wrong[at] else RIGHT)
-    figure.plotted = pd.DataFrame({"path": rows.path, "title": titles})
-    return axes.flat[0]
+    axes[0].figure.plotted = pd.DataFrame({"path": rows.path, "title": titles})
+    return axes[0]
+
+
+def views(pictures: list[Image.Image], titles: list[str], columns: int = 5) -> Axes:
+    """Show pictures that are no files, such as one picture changed in several ways.
+
+    Args:
+        pictures: What to show.
+        titles: Line above each.
+        columns: Pictures side by side. Defaults to 5.
+
+    Returns:
+        The first picture's Axes.
+    """
+    axes = _grid(len(pictures), columns)
+    for ax, picture, title in zip(axes, pictures, titles, strict=False):
+        ax.imshow(fit(picture, THUMBNAIL))
+        ax.set_title(title, fontsize=8)
+    brightness = [round(float(np.asarray(picture).mean()), 3) for picture in pictures]
+    axes[0].figure.plotted = pd.DataFrame({"title": titles, "mean_brightness": brightness})
+    return axes[0]
+
+
+def _grid(count: int, columns: int) -> list[Axes]:
+    """Empty places for `count` pictures, a row after another."""
+    columns = min(columns, max(4, count))  # few pictures stay small
+    lines = -(-max(1, count) // columns)
+    size = (1.5 * columns, 1.62 * lines)
+    _, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.axis("off")
+    return list(axes.flat)
 
 
 def examples(predictions: pd.DataFrame, most: int = 100, seed: int = 0) -> Axes:

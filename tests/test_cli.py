@@ -52,6 +52,17 @@ def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):
     assert "contradictory-duplicate: set aside until you decide" in capsys.readouterr().out
 
 
+def test_augment_fills_up_and_the_result_trains(shoes, tmp_path, capsys):
+    made = answer(capsys, "augment", shoes, tmp_path / "more", "--per-class", 18, "--labels", "aero,bolt")
+    assert set(made["train"]) == {"aero", "bolt"}
+    assert min(made["train"].values()) >= 18
+    assert made["copies"] > 0
+    answer(capsys, "train", tmp_path / "more/catalog.csv", "--recipe", "linear", "--size", 16, "--out", tmp_path / "m")
+    scores = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "more/catalog.csv")
+    table = catalog.load(tmp_path / "more/catalog.csv")
+    assert scores["n"] == table.split.eq("test").sum()
+
+
 def test_split_obeys_decisions(folder, tmp_path, capsys):
     (tmp_path / "d.csv").write_text("path,action,reason\none/0.png,drop,not mine\n")
     made = answer(capsys, "split", folder, "--out", tmp_path / "c.csv", "--decisions", tmp_path / "d.csv")
@@ -169,6 +180,10 @@ def wrong(shoes, model, tmp_path):
         ("split bad.csv", "bad.csv has no column"),
         ("split shoes --val 0.9 --test 0.9", "add up to less than 1"),
         ("split shoes --labels boots", "no sub-folder boots under shoes"),
+        ("augment shoes new --per-class 0", "0 pictures per class are none: use at least 1"),
+        ("augment shoes new --per-class 9 --recipe magic", "there is no recipe 'magic': use standard, workshop"),
+        ("augment empty new --per-class 9", "no pictures under empty"),
+        ("augment shoes shoes --per-class 9", "shoes holds the originals"),
         ("train shoes --out new --recipe magic", "there is no recipe 'magic': use frozen"),
         ("train shoes --out new --backbone resnet51", "there is no backbone 'resnet51'"),
         ("train empty --out new", "no pictures under empty"),

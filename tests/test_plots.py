@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from PIL import Image
 
 from sneakerlib import InputError, evaluation, plots
 
@@ -82,6 +83,14 @@ def test_a_gallery_shows_what_cannot_be_read(table):
     broken = table[table.issue.eq("unreadable")]
     ax = plots.gallery(broken)
     assert "cannot\nbe read" in [text.get_text() for text in ax.texts]
+
+
+def test_views_name_each_picture_and_keep_numbers(tmp_path):
+    shown = [Image.new("RGB", (30, 20), colour) for colour in ("black", "white", "black")]
+    ax = plots.views(shown, ["one", "two", "three"])
+    assert [axes.get_title() for axes in ax.figure.axes[:3]] == ["one", "two", "three"]
+    plots.save(ax, tmp_path / "02_cleaning__views")
+    assert pd.read_csv(tmp_path / "02_cleaning__views.csv").mean_brightness.tolist() == [0, 255, 0]
 
 
 def test_charts_draw_into_given_axes(table):
