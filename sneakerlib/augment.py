@@ -107,7 +107,8 @@ def changed(picture: Image.Image, augmenter, seed: int) -> Image.Image:
 def plan(catalog: pd.DataFrame, per_class: int) -> pd.DataFrame:
     """What it takes to have `per_class` training pictures of each class: label, train, copies."""
     train = catalogs.usable(catalog, "train").groupby("label").size()
-    return pd.DataFrame({"label": train.index, "train": train.to_numpy(), "copies": (per_class - train).clip(0)})
+    copies = (per_class - train).clip(0)
+    return pd.DataFrame({"label": train.index, "train": train.to_numpy(), "copies": copies.to_numpy()})
 
 
 def write(
