@@ -210,7 +210,7 @@ def prepare(
     earlier: str | Path | None = None,
     decisions: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Read, audit and split a picture folder; or load a catalog, and split what has no split yet.
+    """Read, audit and split a picture folder; or load a catalog, audit it if nobody has, and split what has no split.
 
     Args:
         source: A folder with one sub-folder per class, or a catalog file.
@@ -231,6 +231,7 @@ def prepare(
         table = table[table.label.isin(labels)] if labels else table
     else:
         table = catalogs.read(source, labels)
+    if table.group.eq("").all() or decisions:  # never audited, as `collect` leaves it; or decided anew
         by_hand = read_decisions(decisions, table) if decisions else None
         table = apply(table, audit(table, progress=progress), by_hand)
     table = table if known is None else catalogs.keep_splits(table, known)

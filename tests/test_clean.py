@@ -181,6 +181,21 @@ def test_a_wrong_decision_is_refused_with_its_row(fresh, tmp_path, text, message
         clean.read_decisions(tmp_path / "d.csv", fresh)
 
 
+def test_a_catalog_that_was_never_audited_is_audited_before_it_is_split(tmp_path):
+    """As after `collect`: or twins would face each other."""
+    for label in ("one", "two"):
+        (tmp_path / "p" / label).mkdir(parents=True)
+        for seed in range(4):
+            picture = shoe(seed + 10 * len(label) + ord(label[0]))
+            picture.save(tmp_path / "p" / label / f"{seed}.jpg", quality=90)
+            picture.save(tmp_path / "p" / label / f"{seed}twin.jpg", quality=60)
+    catalog.save(catalog.read(tmp_path / "p"), tmp_path / "c.csv")
+    made = clean.prepare(tmp_path / "c.csv", val=0.25, test=0.25, progress=False)
+    assert made.group.nunique() == 8
+    assert made.groupby("group").split.nunique().eq(1).all()
+    assert clean.prepare(tmp_path / "p", val=0.25, test=0.25, progress=False).equals(made)
+
+
 def test_rules_can_be_changed(fresh):
     findings = clean.audit(fresh, progress=False)
     small = clean.apply(fresh, findings, rules=clean.RULES | {"small": "drop"})
