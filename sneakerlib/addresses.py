@@ -8,6 +8,7 @@ from yarl import URL
 
 from sneakerlib import InputError
 
+WEB = ("http://", "https://")  # what an address begins with
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last four bytes
 
 

@@ -222,14 +222,14 @@ def _evaluate(options):
 
 
 def _classify(options):
-    from sneakerlib import evaluation, modelfolder, web
+    from sneakerlib import addresses, evaluation, modelfolder, web
     from sneakerlib.pictures import open_rgb
 
     modelfolder.check(options.model)
     pictures, refused = {}, []
     for name in options.pictures:
         try:
-            remote = name.startswith(("http://", "https://"))
+            remote = name.startswith(addresses.WEB)
             pictures[name] = open_rgb(web.fetch(name, options.allow_host) if remote else name)
         except InputError as error:
             refused.append(str(error).replace("these bytes", name))

@@ -4,6 +4,8 @@ import re
 
 import pandas as pd
 
+from sneakerlib.addresses import WEB
+
 KINDS = ("cc0", "pdm", "by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
 FREE = ("cc0", "pdm")  # nobody needs to be named
 DEED = "https://creativecommons.org/licenses"
@@ -51,7 +53,7 @@ def attribution(catalog: pd.DataFrame) -> str:
 
 def _credit(row) -> str:
     name = _escaped(row.title) or "Untitled"
-    link = f"[{name}](<{row.page}>)" if row.page.startswith(("http://", "https://")) else name
+    link = f"[{name}](<{row.page}>)" if row.page.startswith(WEB) else name
     version = row.licence.partition(" ")[2]
     deed = f"[CC {row.licence.upper()}]({DEED}/{kind(row.licence)}/{version}/)" if version else row.licence.upper()
     return f"- `{row.path}`: {link} by {_escaped(row.creator) or 'an unnamed creator'}, {deed}"

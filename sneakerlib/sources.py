@@ -12,11 +12,10 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from sneakerlib import InputError, browser
-from sneakerlib.addresses import FetchError
+from sneakerlib.addresses import WEB, FetchError
 from sneakerlib.licences import licence
 from sneakerlib.web import Web
 
-WEB = ("http://", "https://")
 OPENVERSE_KEY = ("OPENVERSE_CLIENT_ID", "OPENVERSE_CLIENT_SECRET")  # environment variables
 
 
@@ -88,6 +87,18 @@ class Source:
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise FetchError(url, "did not answer with JSON", "try again later") from None
 
+    def _results(self, path: str, query: dict, limit: int, **options) -> Iterator[dict]:
+        """Results of a service that numbers its pages and says how many there are: `limit` at the most."""
+        page, found = 1, 0
+        while found < limit:
+            answer = self._json(path, query | {"page": page}, **options)
+            wanted = answer["results"][: limit - found]
+            found += len(wanted)
+            yield from wanted
+            if page >= answer["page_count"] or not wanted:
+                return
+            page += 1
+
 
 class Openverse(Source):
     """openverse.org: 800 million openly licensed pictures.
@@ -105,23 +116,16 @@ class Openverse(Source):
         headers, size = self._headers(), self.page_size_with_key if self._key() else self.page_size
         limit = limit if self._key() else min(limit, self.depth)
         wanted = {"license": ",".join(self.licences)} if self.licences else {}
-        page, found = 1, 0
-        while found < limit:
-            answer = self._json("/v1/images/", {"q": query, "page": page, "page_size": size, **wanted}, headers=headers)
-            for result in answer["results"][: limit - found]:
-                found += 1
-                yield Candidate(
-                    url=_text(result["url"]),
-                    page=_text(result.get("foreign_landing_url")),
-                    title=_text(result.get("title")),
-                    licence=licence(f"{_text(result.get('license'))} {_text(result.get('license_version'))}"),
-                    creator=_text(result.get("creator")),
-                    width=int(result.get("width") or 0),
-                    height=int(result.get("height") or 0),
-                )
-            if page >= answer["page_count"] or not answer["results"]:
-                return
-            page += 1
+        for result in self._results("/v1/images/", {"q": query, "page_size": size, **wanted}, limit, headers=headers):
+            yield Candidate(
+                url=_text(result["url"]),
+                page=_text(result.get("foreign_landing_url")),
+                title=_text(result.get("title")),
+                licence=licence(f"{_text(result.get('license'))} {_text(result.get('license_version'))}"),
+                creator=_text(result.get("creator")),
+                width=int(result.get("width") or 0),
+                height=int(result.get("height") or 0),
+            )
 
     def _key(self) -> list[str]:
         values = [os.environ.get(name, "") for name in OPENVERSE_KEY]
@@ -269,21 +273,14 @@ class Sample(Source):
 
     def search(self, query: str, limit: int) -> Iterator[Candidate]:
         """See `Source.search`."""
-        page, found = 1, 0
-        while found < limit:
-            answer = self._json("/search", {"q": query, "page": page})
-            for result in answer["results"][: limit - found]:
-                found += 1
-                yield Candidate(
-                    url=result["url"],
-                    title=result["title"],
-                    licence=licence(result["licence"]),
-                    creator=result["creator"],
-                    key=result["id"],
-                )
-            if page >= answer["page_count"]:
-                return
-            page += 1
+        for result in self._results("/search", {"q": query}, limit):
+            yield Candidate(
+                url=result["url"],
+                title=result["title"],
+                licence=licence(result["licence"]),
+                creator=result["creator"],
+                key=result["id"],
+            )
 
 
 SOURCES = {
