@@ -1,5 +1,6 @@
 """What need not be worked out twice: results kept by what they were worked out from."""
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -7,7 +8,10 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import platformdirs
+
+from sneakerlib.runs import replacing
 
 
 def cache_folder() -> Path:
@@ -46,3 +50,35 @@ class Remembered:
         opened = sqlite3.connect(self.file, timeout=60)
         opened.execute("CREATE TABLE IF NOT EXISTS remembered (key TEXT PRIMARY KEY, version INT, content TEXT)")
         return opened
+
+
+class Vectors:
+    """Arrays of numbers by key, in a folder that several programs may fill at a time: each file in it is final.
+
+    Args:
+        folder: Where; made when something is first put into it.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def keys(self) -> set[str]:
+        """What is known."""
+        return {key for file in self._files() for key in np.load(file)["keys"].tolist()}
+
+    def get(self, keys: Iterable[str]) -> np.ndarray:
+        """The vectors of these keys, one row each; every one must be known."""
+        keys, found = list(keys), {}
+        for file in self._files():
+            with np.load(file) as opened:
+                found |= dict(zip(opened["keys"].tolist(), opened["vectors"], strict=True))
+        return np.stack([found[key] for key in keys])
+
+    def put(self, keys: Iterable[str], vectors: np.ndarray) -> None:
+        """Remember an array (keys, ...), all or nothing."""
+        keys = np.array(list(keys))
+        with replacing(self.folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:16]}.npz") as beside:
+            np.savez(beside, keys=keys, vectors=vectors)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.npz"))

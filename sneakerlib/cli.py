@@ -39,6 +39,10 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
         return sub
 
+    def features(sub: argparse.ArgumentParser) -> None:
+        text = "do not look for pictures of something else, which needs TensorFlow"
+        sub.add_argument("--no-features", dest="features", action="store_false", help=text)
+
     def hosts(sub: argparse.ArgumentParser) -> None:
         text = "a host of your own that may have a private address; may be given several times"
         sub.add_argument("--allow-host", action="append", default=[], metavar="HOST:PORT", help=text)
@@ -65,11 +69,13 @@ def parser() -> argparse.ArgumentParser:
     sub = verb(_audit, "look at every picture and report what is wrong with it", labels=True)
     sub.add_argument("images", metavar="IMAGES")
     sub.add_argument("--out", metavar="findings.csv", help="write a row per picture and issue there")
+    features(sub)
 
     sub = verb(_split, "audit a picture folder and split it into train, val and test", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES")
     sub.add_argument("--out", default="catalog.csv", help="splits of pictures in it are kept (default: %(default)s)")
     sub.add_argument("--decisions", metavar="FILE", help="CSV with path, action (keep, drop, quarantine) and reason")
+    features(sub)
 
     sub = verb(_augment, "fill up small classes with changed copies of training pictures", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
@@ -146,7 +152,7 @@ def _audit(options):
     from sneakerlib.runs import replacing
 
     table = catalog.read(options.images, options.labels)
-    findings = clean.audit(table, progress=not options.json)
+    findings = clean.audit(table, progress=not options.json, features=options.features)
     if options.out:
         with replacing(options.out) as beside:
             findings.to_csv(beside, index=False, lineterminator="\n")
@@ -168,6 +174,7 @@ def _split(options):
         not options.json,
         earlier=options.out,
         decisions=options.decisions,
+        features=options.features,
     )
     catalog.save(table, options.out)
     counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()

@@ -1,16 +1,14 @@
 """Look at every picture once: is it whole, how bright, how sharp, what does it resemble. Remembered by content."""
 
 import io
-import os
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import imagehash
 import pandas as pd
+from joblib import Parallel, delayed
 from PIL import Image, ImageCms
 
 from sneakerlib import InputError
@@ -33,6 +31,7 @@ VERSION = 1  # of what is measured; raise it when `look` changes
 THUMBNAIL = 8  # pixels: enough to compare the colours of two pictures with nearly the same hash
 LONGEST = 128  # pixels: enough for every measurement here, and a large photograph is not looked at for seconds
 PORTION = 512  # pictures measured before they are written down: a kill loses no more
+MANY = 1000  # pictures: from here on processes of their own are worth the two seconds that they take to start
 JUDGES = {  # our name of an issue: cleanvision's name, and what scores it
     "dark": ("dark", BrightnessProperty("dark")),
     "bright": ("light", BrightnessProperty("light")),
@@ -92,20 +91,16 @@ def looks(catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool
     contents = set(catalog.sha256) - {""}
     known = memory.get(contents)
     new = catalog.path[~keys.isin(known) & ~keys.duplicated()]
-    with quietly(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = watch(_portions(pool, folder_of(catalog), new), len(new), "looking", progress)
+    pool = Parallel(-1, backend="loky" if len(new) >= MANY else "threading", batch_size=16, return_as="generator")
+    folder = folder_of(catalog)
+    with quietly():
+        found = watch(pool(delayed(look)(folder / path) for path in new), len(new), "looking", progress)
         while portion := list(islice(found, PORTION)):
             fresh = dict(zip(keys[new.index[:PORTION]], portion, strict=False))
             new = new.iloc[PORTION:]
             memory.put({key: row for key, row in fresh.items() if key in contents})
             known |= fresh
     return pd.DataFrame([known[key] for key in keys], index=catalog.index, columns=COLUMNS)
-
-
-def _portions(pool: ThreadPoolExecutor, folder: Path, paths: pd.Series) -> Iterator[dict]:
-    """Look at some files at a time: a million of them would fill the memory with work to be done."""
-    for start in range(0, len(paths), PORTION):
-        yield from pool.map(look, [folder / path for path in paths.iloc[start : start + PORTION]])
 
 
 def scores(catalog: pd.DataFrame, seen: pd.DataFrame) -> dict[str, pd.DataFrame]:
