@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -67,12 +68,22 @@ class Vectors:
         return {key for file in self._files() for key in np.load(file)["keys"].tolist()}
 
     def get(self, keys: Iterable[str]) -> np.ndarray:
-        """The vectors of these keys, one row each; every one must be known."""
-        keys, found = list(keys), {}
+        """The vectors of these keys, one row each; every one must be known.
+
+        They lie in a temporary file that is mapped into memory: a million vectors need not fit into it.
+        """
+        keys, found = np.array(list(keys)), None
         for file in self._files():
             with np.load(file) as opened:
-                found |= dict(zip(opened["keys"].tolist(), opened["vectors"], strict=True))
-        return np.stack([found[key] for key in keys])
+                known, vectors = opened["keys"], opened["vectors"]
+            order = np.argsort(known)
+            at = np.searchsorted(known, keys, sorter=order) % len(known)
+            wanted = np.flatnonzero(known[order[at]] == keys)
+            if found is None:
+                shape = (len(keys), *vectors.shape[1:])
+                found = np.memmap(tempfile.TemporaryFile(), vectors.dtype, "w+", shape=shape)  # noqa: SIM115
+            found[wanted] = vectors[order[at[wanted]]]
+        return found
 
     def put(self, keys: Iterable[str], vectors: np.ndarray) -> None:
         """Remember an array (keys, ...), all or nothing."""

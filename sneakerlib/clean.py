@@ -137,7 +137,7 @@ def _off_topic(catalog: pd.DataFrame, seen: pd.DataFrame, cache: str | Path | No
     """Pictures of something else than all the others."""
     good = catalog[seen.error.eq("")]
     distinct = good.drop_duplicates("sha256")
-    if distinct.empty:
+    if len(distinct) < offtopic.FEWEST:
         return
     described = engines.features(distinct, cache=cache, progress=progress)
     judged = offtopic.judge(described, distinct.label, distinct.sha256)

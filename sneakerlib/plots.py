@@ -137,6 +137,34 @@ def class_distribution(catalog: pd.DataFrame, by: str | None = None, ax: Axes | 
     return _ready(ax, counts, "Pictures per class" + (f", by {by}" if by else ""), "class", "pictures")
 
 
+def feature_map(place: np.ndarray, labels: pd.Series, marked: pd.Series, mark: str, ax: Axes | None = None) -> Axes:
+    """Pictures as points, coloured by class; some of them marked.
+
+    Args:
+        place: Array of shape (pictures, 2), such as from scikit-learn's `TSNE`.
+        labels: The class of each picture.
+        marked: Bool per picture.
+        mark: What the marked ones are.
+        ax: Where to draw. Defaults to a new figure.
+    """
+    numbers = pd.DataFrame({"x": place[:, 0], "y": place[:, 1], "label": labels.to_numpy(), mark: marked.to_numpy()})
+    ax = ax or plt.subplots(figsize=(8, 5.5), layout="constrained")[1]
+    classes = sorted(set(labels))
+    colours = sns.color_palette("husl", len(classes)) if len(classes) > len(COLOURS) else COLOURS[: len(classes)]
+    sns.scatterplot(numbers, x="x", y="y", hue="label", hue_order=classes, palette=colours, s=22, linewidth=0, ax=ax)
+    odd = numbers[numbers[mark]]
+    ax.scatter(odd.x, odd.y, s=110, facecolors="none", edgecolors=RIGHT, linewidths=1.4, label=mark)
+    ax.legend(bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False, ncols=1 + len(classes) // 18)
+    ax.set(xticks=[], yticks=[])
+    return _ready(
+        ax,
+        numbers,
+        "Pictures side by side that look alike to the network",
+        "t-SNE, first axis (no unit)",
+        "second axis (no unit)",
+    )
+
+
 def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Accuracy per epoch of one or more trainings: dashed on training pictures, solid on validation pictures."""
     ax = ax or plt.subplots(figsize=(7, 3.8), layout="constrained")[1]

@@ -4,13 +4,14 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image, ImageCms, ImageOps
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.catalog import folder_of, usable
-from sneakerlib.pictures import quietly, to_rgb
+from sneakerlib.pictures import fit, open_rgb, quietly, to_rgb
 from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 
@@ -86,3 +87,18 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture
+
+
+def mean_pictures(catalog: pd.DataFrame, size: int = 96, most: int = 200) -> dict[str, Image.Image]:
+    """The average picture of every class: what its pictures have in common, such as view and background.
+
+    Args:
+        catalog: The pictures; those with an issue are left out.
+        size: Height and width in pixels. Defaults to 96.
+        most: Pictures per class that are averaged, the first of them. Defaults to 200.
+    """
+    folder, means = folder_of(catalog), {}
+    for label, rows in usable(catalog).groupby("label"):
+        total = sum(fit(open_rgb(folder / path, size), size).astype(float) for path in rows.path.head(most))
+        means[label] = Image.fromarray((total / min(most, len(rows))).round().astype(np.uint8))
+    return means

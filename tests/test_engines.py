@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from sneakerlib import InputError, catalog, engines, models
+from sneakerlib.cache import Vectors
+from sneakerlib.quiet import keras
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A small network with a layer of every kind that a backbone has."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.DepthwiseConv2D(3, padding="same")(keras.layers.ReLU(6.0)(x))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="tiny")
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+
+
+def test_the_exported_network_answers_as_keras_does(network, pictures, tmp_path):
+    engine = engines.engine(network, tmp_path)
+    assert isinstance(engine, engines.LiteRT)
+    answers = np.stack(list(engine.map(lambda at: pictures[at], range(len(pictures)))))
+    assert np.allclose(answers, network.predict_on_batch(pictures.astype(np.float32)), atol=1e-5)
+    assert np.array_equal(engine(pictures[3]), answers[3])
+
+
+def test_an_exported_network_is_not_exported_again_unless_its_weights_change(network, pictures, tmp_path, monkeypatch):
+    engines.engine(network, tmp_path)
+    monkeypatch.setattr(engines, "export", lambda model: pytest.fail("exported again"))
+    engines.engine(network, tmp_path)
+    weights = network.get_weights()
+    with pytest.raises(pytest.fail.Exception):
+        network.set_weights([weight + 1 for weight in weights])
+        engines.engine(network, tmp_path)
+    network.set_weights(weights)
+
+
+def test_a_network_that_cannot_be_exported_runs_in_keras(network, pictures, tmp_path, monkeypatch):
+    def refuse(model):
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(engines, "export", refuse)
+    engine = engines.engine(network, tmp_path)
+    assert isinstance(engine, engines.Keras)
+    answers = np.stack(list(engine.map(lambda at: pictures[at], range(len(pictures)))))
+    assert np.allclose(answers, network.predict_on_batch(pictures.astype(np.float32)), atol=1e-6)
+    assert np.allclose(engine(pictures[3]), answers[3], atol=1e-6)
+
+
+def test_a_damaged_export_is_replaced(network, pictures, tmp_path):
+    engines.engine(network, tmp_path)
+    (file,) = tmp_path.glob("exported-*.tflite")
+    file.write_bytes(b"no network")
+    assert np.allclose(engines.engine(network, tmp_path)(pictures[0]), network(pictures[:1])[0], atol=1e-5)
+
+
+def test_features_are_computed_once_per_content_and_follow_the_rows(fresh, network, tmp_path, monkeypatch):
+    first = engines.features(fresh, network, cache=tmp_path, progress=False)
+    assert first.shape == (len(fresh), 8)
+    monkeypatch.setattr(engines, "engine", lambda *_: pytest.fail("computed again"))
+    turned = fresh.iloc[::-1]
+    assert np.array_equal(engines.features(turned, network, cache=tmp_path, progress=False), first[::-1])
+
+
+def test_a_new_picture_adds_its_own_features_alone(fresh, network, tmp_path):
+    some = fresh.iloc[:5]
+    before = engines.features(some, network, cache=tmp_path, progress=False)
+    both = engines.features(fresh, network, cache=tmp_path, progress=False)
+    assert np.array_equal(both[:5], before)
+    assert len(list((tmp_path).glob("features-*/*.npz"))) == 2
+
+
+def test_what_was_computed_before_a_kill_is_kept(fresh, network, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "PORTION", 4)
+    original, done = engines.LiteRT.__call__, []
+
+    def stops(self, picture):
+        if len(done) == 10:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(self, picture)
+
+    monkeypatch.setattr(engines.LiteRT, "__call__", stops)
+    with pytest.raises(KeyboardInterrupt):
+        engines.features(fresh, network, cache=tmp_path, progress=False)
+    (folder,) = tmp_path.glob("features-*")
+    assert len(Vectors(folder).keys()) == 8
+    monkeypatch.setattr(engines.LiteRT, "__call__", original)
+    assert engines.features(fresh, network, cache=tmp_path, progress=False).shape == (len(fresh), 8)
+
+
+def test_a_named_backbone_gives_its_own_features(folder, tmp_path):
+    rows = catalog.read(folder).iloc[:3]
+    found = engines.features(rows, size=64, cache=tmp_path, progress=False)
+    from sneakerlib import pictures
+
+    pixels = np.stack([pictures.fit(pictures.open_rgb(folder / path), 64) for path in rows.path])
+    expected = models.backbone(size=64).predict_on_batch(pixels.astype(np.float32))
+    assert np.allclose(found, expected, atol=1e-4)
+
+
+def test_an_unknown_backbone_is_refused(fresh, tmp_path):
+    with pytest.raises(InputError, match="there is no backbone 'alexnet'"):
+        engines.features(fresh, "alexnet", cache=tmp_path, progress=False)
+
+
+def test_vectors_come_back_in_the_order_asked_for(tmp_path):
+    store = Vectors(tmp_path / "v")
+    assert store.keys() == set()
+    store.put(["b", "a"], np.array([[2.0, 2], [1, 1]], np.float32))
+    store.put(["c"], np.array([[3.0, 3]], np.float32))
+    assert store.keys() == {"a", "b", "c"}
+    assert store.get(["c", "a", "b", "a"])[:, 0].tolist() == [3, 1, 2, 1]
