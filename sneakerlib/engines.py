@@ -24,6 +24,7 @@ from sneakerlib.runs import replacing
 
 VERSION = 1  # of how a picture is brought to a size and put into a network; raise it when either changes
 PORTION = 512  # pictures worked on before their features are written down: a kill loses no more
+LONG = 4096  # numbers: longer vectors are kept in half precision, which takes half the disk and rounds by 0.05 %
 SIZE = 224  # pixels: what ImageNet networks are trained at
 
 
@@ -172,7 +173,7 @@ def features(
         progress: Show a bar. Defaults to True.
 
     Returns:
-        Array of shape (pictures, channels), float32, in the order of the catalog.
+        Array of shape (pictures, channels), in the order of the catalog: float32, of more than 4,096 channels float16.
 
     Raises:
         InputError: If the backbone is unknown, or a picture cannot be read.
@@ -195,6 +196,7 @@ def features(
         with pictures.quietly():
             answers = watch(engine(network, cache).map(load, new.path), len(new), "describing", progress)
             while vectors := list(itertools.islice(answers, PORTION)):
-                known.put(new.sha256[: len(vectors)], np.stack(vectors))
+                kept = np.float16 if vectors[0].size > LONG else np.float32
+                known.put(new.sha256[: len(vectors)], np.stack(vectors).astype(kept))
                 new = new.iloc[len(vectors) :]
     return known.get(catalog.sha256)

@@ -144,7 +144,7 @@ def load(folder: str | Path) -> Saved:
         raise InputError(
             f"{folder / 'labels.json'} is damaged ({error}): train the model again or copy it anew"
         ) from error
-    from sneakerlib.quiet import keras  # late: a missing part is named without waiting for TensorFlow
+    from sneakerlib.models import keras  # late: a missing part is named without waiting for TensorFlow
 
     try:
         model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)

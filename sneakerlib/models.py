@@ -12,7 +12,7 @@ import numpy as np
 from sneakerlib import InputError, weights
 from sneakerlib.quiet import keras
 
-layers = keras.layers
+layers, ops = keras.layers, keras.ops
 
 OFFLINE = "efficientnet-lite0"  # the backbone whose weights come with the installation
 
@@ -138,9 +138,74 @@ def classifier(backbone: keras.Model, labels: list[str], dropout: float = 0.2) -
     return keras.Model(backbone.input, layers.Dense(len(labels), name="logits")(x), name=backbone.name)
 
 
+@keras.saving.register_keras_serializable("sneakerlib")
+class SecondMoment(layers.Layer):
+    """Which channels of a feature map are active together: their second moments over all positions.
+
+    (batch, height, width, channels) becomes (batch, channels * (channels + 1) / 2): products of any two channels,
+    averaged over the positions; of each the root, with its sign; all of them together brought to length 1. An average
+    of the channels alone forgets that the stripe was *on the heel*; products of two keep texture and part together.
+
+    Source: Lin, RoyChowdhury and Maji 2015, "Bilinear CNN Models for Fine-grained Visual Recognition".
+    """
+
+    def build(self, shape):
+        """Note where the upper triangle of the matrix lies: the lower one says the same."""
+        channels = shape[-1]
+        self.upper = np.ravel_multi_index(np.triu_indices(channels), (channels, channels)).astype(np.int32)
+
+    def call(self, maps):
+        """Multiply, average, take roots, normalise."""
+        height, width, channels = maps.shape[1:]
+        flat = ops.reshape(maps, (-1, height * width, channels))
+        moments = ops.matmul(ops.transpose(flat, (0, 2, 1)), flat) / (height * width)
+        moments = ops.take(ops.reshape(moments, (-1, channels * channels)), self.upper, axis=1)
+        roots = ops.sign(moments) * ops.sqrt(ops.abs(moments) + 1e-12)
+        return roots / ops.sqrt(ops.sum(ops.square(roots), axis=1, keepdims=True))
+
+    def compute_output_shape(self, shape):
+        """See above."""
+        return shape[0], shape[-1] * (shape[-1] + 1) // 2
+
+
+MOST_CHANNELS = 192  # of a map whose second moments are taken: 18,528 products
+
+
+def second_order(backbone: keras.Model, labels: list[str]) -> keras.Model:
+    """Put a linear head on the second moments of two late feature maps of a backbone.
+
+    The maps are the last ones of the two smallest sizes; in residual networks the last sums, in which several layers
+    have had their say. A map of more than 192 channels is first brought down to 192 directions, drawn by lot.
+
+    Args:
+        backbone: From `backbone()`; its layers are shared, not copied.
+        labels: The classes, in the order of the answers.
+
+    Raises:
+        InputError: If the backbone has no two feature maps of different sizes.
+    """
+    maps = [layer for layer in backbone.layers if len(getattr(layer.output, "shape", ())) == 4]
+    sums = [layer for layer in maps if isinstance(layer, layers.Add)]
+    last = {layer.output.shape[1]: layer.output for layer in sums or maps}  # of each size the last
+    sizes = sorted(size for size in last if size > 1)[:2]
+    if len(sizes) < 2:
+        raise InputError(f"{backbone.name} has no two feature maps of different sizes: use larger pictures")
+    moments = []
+    for size in sizes:
+        x = last[size]
+        if x.shape[-1] > MOST_CHANNELS:
+            lot = keras.initializers.Orthogonal(seed=size)
+            x = layers.Conv2D(
+                MOST_CHANNELS, 1, use_bias=False, kernel_initializer=lot, trainable=False, name=f"directions_{size}"
+            )(x)
+        moments.append(SecondMoment(name=f"second_moment_{size}")(x))
+    x = layers.Concatenate(name="second_moments")(moments)
+    return keras.Model(backbone.input, layers.Dense(len(labels), name="logits")(x), name=backbone.name)
+
+
 def features(model: keras.Model) -> keras.Model:
     """The part of a classifier before its head: pictures to feature vectors."""
-    return keras.Model(model.input, model.get_layer("logits").input)
+    return keras.Model(model.input, model.get_layer("logits").input, name=f"{model.name}-features")
 
 
 def scratch(

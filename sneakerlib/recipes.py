@@ -19,6 +19,7 @@ class Recipe:
 
 SMALLEST = 8  # pixels: less than a blot
 RECIPES = {
+    "second-order": Recipe(size=224, epochs=0),
     "frozen": Recipe(size=224, epochs=0),
     "fine-tune": Recipe(size=160, epochs=4),
     "scratch": Recipe(size=64, epochs=30),
@@ -42,7 +43,7 @@ def train(
     Args:
         catalog: The split catalog.
         recipe: `linear` (pixels only, the baseline), `scratch` (small CNN), `frozen` (linear head on a backbone as it
-            is) or `fine-tune` (the whole backbone).
+            is), `second-order` (the same on second moments) or `fine-tune` (the whole backbone).
         out: The model folder to write.
         backbone: See `models.backbone`. Defaults to `efficientnet-lite0`; `linear` and `scratch` have none.
         size: Picture size in pixels. Defaults to the recipe's own.
@@ -78,15 +79,24 @@ def train(
         model = models.linear(labels, size)
     elif recipe == "scratch":
         model = models.scratch(labels, size)
+    elif recipe == "second-order":
+        model = models.second_order(models.backbone(backbone, size), labels)
     else:
         model = models.classifier(models.backbone(backbone, size), labels)
+    if recipe == "second-order":
+        history = training.fit_second_order(model, catalog, labels, cache, progress=progress)
+    else:
+        history = _train(model, recipe, catalog, labels, size, epochs, seed, cache, progress)
+    modelfolder.save(model, out, catalog, labels, history, recipe, seed)
+    return history
+
+
+def _train(model, recipe, catalog, labels, size, epochs, seed, cache, progress) -> pd.DataFrame:
+    """Train on batches of pixels."""
     pixels = pipeline.pack(catalog, size, cache, progress)
     train, val = (pipeline.batches(catalog, pixels, split, labels=labels, seed=seed) for split in ("train", "val"))
     if recipe in ("linear", "frozen"):
-        history = training.fit_linear(model, train, val)
-    elif recipe == "scratch":
-        history = training.fit(model, train, val, epochs, augmentation=augment.light(seed), progress=progress)
-    else:
-        history = training.fine_tune(model, train, val, epochs, augmentation=augment.standard(seed), progress=progress)
-    modelfolder.save(model, out, catalog, labels, history, recipe, seed)
-    return history
+        return training.fit_linear(model, train, val)
+    if recipe == "scratch":
+        return training.fit(model, train, val, epochs, augmentation=augment.light(seed), progress=progress)
+    return training.fine_tune(model, train, val, epochs, augmentation=augment.standard(seed), progress=progress)
