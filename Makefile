@@ -28,6 +28,7 @@ lock: $(READY)
 # Ratios, measured side by side in one run: benchmarks/README.md says what came out.
 bench: $(READY)
 	$(BIN)/python benchmarks/collect.py
+	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/twins.py
 	$(BIN)/python benchmarks/standardise.py
 

@@ -86,7 +86,9 @@ def parser() -> argparse.ArgumentParser:
     sub = verb(_train, "train a model folder", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
     sub.add_argument("--out", required=True, metavar="MODEL")
-    sub.add_argument("--recipe", default="frozen", help="second-order, frozen, fine-tune, scratch or linear (default: %(default)s)")
+    sub.add_argument(
+        "--recipe", default="frozen", help="frozen, second-order, fine-tune, scratch or linear (default: %(default)s)"
+    )
     sub.add_argument("--backbone", default="efficientnet-lite0", help="(default: %(default)s, which needs no download)")
     sub.add_argument("--size", type=int, metavar="PX", help="picture size (default: the recipe's own)")
     sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")

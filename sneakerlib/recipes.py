@@ -19,8 +19,8 @@ class Recipe:
 
 SMALLEST = 8  # pixels: less than a blot
 RECIPES = {
-    "second-order": Recipe(size=224, epochs=0),
     "frozen": Recipe(size=224, epochs=0),
+    "second-order": Recipe(size=224, epochs=0),
     "fine-tune": Recipe(size=160, epochs=4),
     "scratch": Recipe(size=64, epochs=30),
     "linear": Recipe(size=64, epochs=0),

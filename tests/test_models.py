@@ -100,3 +100,28 @@ def test_features_are_what_the_head_sees():
     assert np.allclose(
         models.features(model).predict_on_batch(picture) @ kernel + bias, model.predict_on_batch(picture), atol=1e-4
     )
+
+
+def test_second_moments_agree_with_numpy():
+    maps = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype("float32")
+    flat = maps.reshape(2, 12, 5)
+    for picture, answer in zip(flat, models.SecondMoment()(maps)):
+        moments = (picture.T @ picture / 12)[np.triu_indices(5)]
+        roots = np.sign(moments) * np.sqrt(np.abs(moments))
+        assert np.allclose(answer, roots / np.linalg.norm(roots), atol=1e-5)
+
+
+def test_second_order_looks_at_the_last_sums_of_the_two_smallest_sizes():
+    model = models.second_order(models.backbone(size=224), ["a", "b"])
+    assert models.features(model).output.shape == (None, 192 * 193 // 2 + 112 * 113 // 2)  # 7 x 7 and 14 x 14
+    assert model.output.shape == (None, 2)
+
+
+def test_second_order_brings_wide_maps_down_to_192_directions():
+    model = models.second_order(models.backbone("resnet50", 64, weights=None), ["a", "b"])
+    assert models.features(model).output.shape == (None, 2 * (192 * 193 // 2))
+
+
+def test_second_order_needs_two_maps():
+    with pytest.raises(InputError, match="no two feature maps"):
+        models.second_order(models.scratch(["a", "b"], 2, filters=(4,)), ["a", "b"])

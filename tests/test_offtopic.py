@@ -14,7 +14,7 @@ def crowd():
     centres = rng.exponential(1, (3, 40))
     pictures = np.repeat(centres, 80, axis=0) * rng.gamma(20, 1 / 20, (240, 40))
     strangers = rng.exponential(1, (4, 40))
-    labels = pd.Series(np.repeat(["a", "b", "c"], 80).tolist() + ["a", "b", "c", "a"])
+    labels = pd.Series([*np.repeat(["a", "b", "c"], 80).tolist(), "a", "b", "c", "a"])
     keys = pd.Series([f"{number:03}" for number in rng.permutation(244)])
     return np.concatenate([pictures, strangers]).astype(np.float32), labels, keys
 

@@ -108,3 +108,13 @@ def test_a_strip_is_shown_as_it_is():
     ax = plots.strip(np.zeros((4, 8, 3), np.uint8), "black")
     assert ax.get_title() == "black"
     assert ax.images[0].get_array().shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize("classes", [3, 23])
+def test_a_feature_map_keeps_place_class_and_mark(classes, tmp_path):
+    place = np.random.default_rng(0).normal(size=(46, 2))
+    labels = pd.Series([f"class {number % classes:02}" for number in range(46)])
+    numbers = drawn(plots.feature_map(place, labels, labels.index.to_series() == 5, "odd"), tmp_path)
+    assert np.allclose(numbers[["x", "y"]], place, atol=1e-4)
+    assert numbers.label.tolist() == labels.tolist()
+    assert numbers.index[numbers.odd].tolist() == [5]

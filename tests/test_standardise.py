@@ -7,7 +7,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from sneakerlib import InputError, catalog, clean
 from sneakerlib.pictures import open_rgb
-from sneakerlib.standardise import standard, standardise
+from sneakerlib.standardise import mean_pictures, standard, standardise
 
 
 def test_copies_are_small_upright_rgb_jpegs_and_originals_stay(table, shoes, tmp_path):
@@ -91,3 +91,14 @@ def test_numbers_out_of_range_are_refused(fresh, tmp_path, options):
 def test_the_originals_are_never_overwritten(fresh, folder):
     with pytest.raises(InputError, match="holds the originals"):
         standardise(fresh, folder, progress=False)
+
+
+def test_the_mean_picture_of_a_class_is_the_mean_of_its_pixels(tmp_path):
+    for level in (0, 100, 200):
+        save((level, 10, 20), tmp_path / "one" / f"{level}.png")
+    save((7, 7, 7), tmp_path / "two" / "grey.png")
+    means = mean_pictures(catalog.read(tmp_path), size=4)
+    assert {label: picture.getpixel((1, 1)) for label, picture in means.items()} == {
+        "one": (100, 10, 20),
+        "two": (7, 7, 7),
+    }

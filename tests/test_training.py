@@ -4,7 +4,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import augment, catalog, models, pipeline, training
+from sneakerlib import augment, catalog, evaluation, modelfolder, models, pipeline, ridge, training
 
 
 @pytest.fixture
@@ -103,3 +103,25 @@ def test_augmentation_changes_training_pictures_only(recipe):
     picture = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     assert np.array_equal(changes(picture, training=False), picture)
     assert not np.allclose(changes(picture, training=True), picture)
+
+
+def test_a_second_order_head_learns_and_survives_saving(table, tmp_path):
+    labels = sorted(set(table.label))
+    model = models.second_order(models.backbone(size=64), labels)
+    history = training.fit_second_order(model, table, labels, tmp_path / "cache", progress=False)
+    assert history.strength.tolist() == list(ridge.STRENGTHS)
+    modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")
+    saved = modelfolder.load(tmp_path / "m")
+    answers = evaluation.predictions(saved, table, "val", tmp_path / "cache")
+    assert answers.correct.mean() == history.val_accuracy.max()
+    surprise = [-np.log(row[f"p_{row['label']}"]) for _, row in answers.iterrows()]
+    assert np.mean(surprise) < np.log(len(labels))  # the probabilities say more than guessing does
+
+
+def test_the_temperature_undoes_a_scale():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (20_000, 4))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    targets = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
+    assert training.fit_temperature(logits, targets) == pytest.approx(1, abs=0.05)
+    assert training.fit_temperature(logits * 7, targets) == pytest.approx(7, abs=0.35)
