@@ -125,3 +125,29 @@ def test_second_order_brings_wide_maps_down_to_192_directions():
 def test_second_order_needs_two_maps():
     with pytest.raises(InputError, match="no two feature maps"):
         models.second_order(models.scratch(["a", "b"], 2, filters=(4,)), ["a", "b"])
+
+
+def test_networks_have_their_published_sizes():
+    five = list("abcde")
+    small = models.cnn(five, filters=(4, 16, 32), pools=(4, 4, 2), dense=(128, 16))
+    workshop = models.cnn(five[:2], 150, (32, 64, 64), (2, 2, 2), (256,), grey=False, padding="valid", one_output=True)
+    counts = [model.count_params() for model in (models.cnn(five), small, workshop)]
+    assert counts == [424_637, 208_253, 4_791_809]
+
+
+def test_one_output_for_two_classes_is_a_sigmoid(tmp_path):
+    model = models.cnn(["a", "b"], 32, (4,), (2,), (8,), one_output=True)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float32")
+    logits = again.predict_on_batch(pictures)
+    z = keras.Model(model.input, model.get_layer("logits").output).predict_on_batch(pictures)[:, 0]
+    assert np.allclose(np.exp(logits)[:, 1] / np.exp(logits).sum(axis=1), 1 / (1 + np.exp(-z)), atol=1e-6)
+
+
+def test_a_grey_network_does_not_see_colours():
+    model = models.cnn(["a", "b"], 32, (4,), (2,), (8,))
+    colours = np.zeros((2, 32, 32, 3), "float32")
+    colours[0, ..., 0], colours[1, ..., 1] = 255 * 0.5870, 255 * 0.2989  # red and green, equally bright to the eye
+    one, other = model.predict_on_batch(colours)
+    assert np.allclose(one, other, atol=1e-5)

@@ -70,7 +70,7 @@ def test_every_figure_has_its_numbers_beside_it(finished):
 
 def test_all_four_models_are_judged_on_the_test_split(finished):
     result = results(finished[0])["05_confusion_matrices.json"]
-    assert result["test_opened_for"] == ["fine-tune", "frozen", "linear", "scratch"]
+    assert result["test_opened_for"] == ["fine-tune", "frozen", "linear", "scratch", "second-order"]
     counts = results(finished[0])["02_cleaning.json"]["splits"]
     assert {scores["n"] for scores in result["scores"].values()} == {counts["test"]}
 
