@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from sneakerlib import catalog, clean, engines, evaluation, models, ridge
 
-STRENGTH = 0.2  # fixed beforehand: nothing is chosen by the scores reported here
+STRENGTH = 0.2  # of one kernel, fixed beforehand: nothing is chosen by the scores reported here
 SIZES = (224, 288)
 
 

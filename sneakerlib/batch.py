@@ -23,8 +23,10 @@ QUICK = {
     "CLASSES": 3,
     "PER_CLASS": 16,
     "EPOCHS": 2,
+    "STORY_EPOCHS": 1,
     "FINE_TUNE_EPOCHS": 1,
     "SIZE": 64,
+    "STORY_SIZE": 64,
     "FROZEN_SIZE": 96,
     "FINE_TUNE_SIZE": 64,
 }

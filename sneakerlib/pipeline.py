@@ -99,6 +99,10 @@ class Batches(keras.utils.PyDataset):
         self.rows = np.array([pixels.row[path] for path in catalog.path], int)
         self.targets = catalog.label.map({label: number for number, label in enumerate(labels)}).to_numpy(int)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with the first epoch's order again: a training must not depend on the one before it."""
         self.epoch = 0
         self._draw()
 

@@ -167,14 +167,14 @@ def feature_map(place: np.ndarray, labels: pd.Series, marked: pd.Series, mark: s
 
 def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Accuracy per epoch of one or more trainings: dashed on training pictures, solid on validation pictures."""
-    ax = ax or plt.subplots(figsize=(7, 3.8), layout="constrained")[1]
+    ax = ax or plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
     for (name, history), colour in zip(histories.items(), COLOURS, strict=False):
         ax.plot(
             history.index, history.val_accuracy, color=colour, marker="o", markersize=3, label=f"{name}, validation"
         )
         ax.plot(history.index, history.accuracy, color=colour, linestyle="--", alpha=0.7, label=f"{name}, training")
     ax.set_ylim(0, 1.02)
-    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    ax.legend(fontsize=8, frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
     numbers = pd.concat(histories, names=["training"]).reset_index()
     return _ready(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
 

@@ -185,6 +185,7 @@ def fit(
     Returns:
         History with one row per epoch: loss, accuracy, val_loss, val_accuracy.
     """
+    train.restart()
     steps = epochs * len(train)
     warm_up = max(1, steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
