@@ -29,6 +29,7 @@ lock: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/twins.py
 	$(BIN)/python benchmarks/standardise.py
 

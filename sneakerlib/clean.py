@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from sneakerlib import InputError, engines, offtopic, twins
+from sneakerlib import InputError, offtopic, twins
 from sneakerlib import catalog as catalogs
 from sneakerlib.look import looks, scores
 
@@ -137,13 +137,9 @@ def _off_topic(catalog: pd.DataFrame, seen: pd.DataFrame, cache: str | Path | No
     """Pictures of something else than all the others."""
     good = catalog[seen.error.eq("")]
     distinct = good.drop_duplicates("sha256")
-    if len(distinct) < offtopic.FEWEST:
-        return
-    described = engines.features(distinct, cache=cache, progress=progress)
-    judged = offtopic.judge(described, distinct.label, distinct.sha256)
-    judged = judged[judged.wrong].set_index(distinct.sha256[judged.wrong])
-    for row in good[good.sha256.isin(judged.index)].itertuples():
-        score, limit = judged.score[row.sha256], judged.limit[row.sha256]
+    strange = offtopic.find(distinct, cache, progress)
+    for row in good[good.sha256.isin(strange)].itertuples():
+        score, limit = strange[row.sha256]
         yield _finding(row, "off-topic", 1 - limit / (2 * score), f"{score:.1f}, limit {limit:.1f}")
 
 

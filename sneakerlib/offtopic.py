@@ -1,11 +1,18 @@
 """Pictures of something else: far from their class, and from every class, in the space of a network's features."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.neighbors import LocalOutlierFactor
 
+from sneakerlib import engines
+from sneakerlib.cache import Remembered, cache_folder
+
+VERSION = 1  # of the judgement; raise it when anything here changes
 NEAREST, NEIGHBOURS = 10, 20  # a search may bring ten boxes of one kind: they must not vouch for each other
 FEWEST = 100  # pictures: with fewer, nothing can be said of what is usual
 REFERENCE = 1000  # pictures that the others are compared with: the work grows with their number, not with its square
@@ -16,6 +23,32 @@ DIRECTIONS = 30  # of the features, in which the spread of the classes is measur
 # were picked on thirteen drawn samples (seeds 5 to 8, 15 to 17, 21 to 23), where 400 to 700 did as well, and by
 # looking at the real photographs.
 MEDIAN, HIGH, RARE = 0.5, 0.9, 1 / 500
+
+
+def find(
+    catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool = True
+) -> dict[str, tuple[float, float]]:
+    """Look for pictures of something else.
+
+    Args:
+        catalog: Rows of pictures that can be read, each content once.
+        cache: Folder of features and earlier judgements. Defaults to the user's cache folder.
+        progress: Show a bar. Defaults to True.
+
+    Returns:
+        Score and limit of each picture that is off topic, by its content's hash; empty for fewer than 100 pictures.
+    """
+    if len(catalog) < FEWEST:
+        return {}
+    memory = Remembered(Path(cache or cache_folder()) / "offtopic.sqlite", VERSION)
+    whole = hashlib.sha256("".join(sorted(catalog.sha256 + catalog.label)).encode()).hexdigest()
+    known = memory.get([whole])
+    if not known:
+        judged = judge(engines.features(catalog, cache=cache, progress=progress), catalog.label, catalog.sha256)
+        wrong = judged[judged.wrong]
+        known = {whole: dict(zip(catalog.sha256[judged.wrong], zip(wrong.score, wrong.limit)))}
+        memory.put(known)
+    return known[whole]
 
 
 def judge(features: np.ndarray, labels: pd.Series, keys: pd.Series) -> pd.DataFrame:
