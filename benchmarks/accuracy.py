@@ -41,7 +41,7 @@ def score(rows, cache: str) -> None:
         spent = time.monotonic() - begun
         report(f"{size} px", gram, targets, rows.group, len(labels), spent)
         total = total + gram
-    report("both", total, targets, rows.group, len(labels), float("nan"))
+    report("both", total / len(SIZES), targets, rows.group, len(labels), float("nan"))
 
 
 def report(name: str, gram: np.ndarray, targets: np.ndarray, groups, classes: int, spent: float) -> None:

@@ -52,6 +52,16 @@ def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):
     assert "contradictory-duplicate: set aside until you decide" in capsys.readouterr().out
 
 
+def test_an_audit_without_features_needs_no_network(shoes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sneakerlib.offtopic.FEWEST", 20)
+    monkeypatch.setattr("sneakerlib.engines.engine", lambda *_: pytest.fail("a network was asked"))
+    monkeypatch.setenv("SNEAKERLIB_CACHE", str(tmp_path))
+    assert "off-topic" not in answer(capsys, "audit", shoes, "--no-features")["findings"]
+    answer(capsys, "split", shoes, "--no-features", "--out", tmp_path / "c.csv")
+    with pytest.raises(pytest.fail.Exception):
+        cli.main(["audit", str(shoes)])
+
+
 def test_augment_fills_up_and_the_result_trains(shoes, tmp_path, capsys):
     made = answer(capsys, "augment", shoes, tmp_path / "more", "--per-class", 18, "--labels", "aero,bolt")
     assert set(made["train"]) == {"aero", "bolt"}

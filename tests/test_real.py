@@ -34,3 +34,13 @@ def test_every_copy_under_two_labels_is_set_aside(real, tmp_path):
     assert len(pictures) == 8962
     assert (contradictory.sum(), len(found)) == (49, 105)
     assert findings.query("issue == 'unreadable'").empty
+
+
+def test_second_moments_are_better_than_plain_features(real, tmp_path, capsys):
+    """On validation pictures: the test split stays closed."""
+    reached = {}
+    for recipe in ("frozen", "second-order"):
+        assert cli.main(["train", str(real), "--labels", TEN, "--recipe", recipe, "--out", str(tmp_path / recipe)]) == 0
+        reached[recipe] = float(capsys.readouterr().out.split()[-1])
+    assert reached["second-order"] >= 0.89
+    assert reached["second-order"] >= reached["frozen"] + 0.03

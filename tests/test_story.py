@@ -27,3 +27,12 @@ def test_each_step_of_the_story_is_better_than_the_last(scores):
 
 def test_against_the_true_labels_fine_tuning_exceeds_93_percent(scores):
     assert scores["true_labels"]["fine-tune"] > 0.93
+
+
+def test_the_audit_found_what_was_planted(scores):
+    judged = json.loads((RESULTS / "02_cleaning.json").read_text())["judged"]
+    certain = judged["contradictory-duplicate"]
+    assert certain["recall"] == certain["precision"] == 1
+    assert min(judged["near-duplicate"]["recall"], judged["near-duplicate"]["precision"]) >= 0.95
+    assert judged["off-topic"]["recall"] >= 0.90
+    assert judged["off-topic"]["precision"] >= 0.80
