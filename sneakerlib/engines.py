@@ -6,7 +6,6 @@ The exported network gives the same numbers as Keras to five digits, at more tha
 
 import hashlib
 import itertools
-import os
 import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count  # what this process may use: on a cluster that is less than there is
 
 from sneakerlib import pictures
 from sneakerlib.cache import Vectors, cache_folder
@@ -31,8 +31,8 @@ SIZE = 224  # pixels: what ImageNet networks are trained at
 class LiteRT:
     """A network in LiteRT, answering one picture at a time on every core.
 
-    One interpreter per core with one thread each is a quarter faster than one interpreter with a thread per core, and
-    an answer cannot depend on which pictures came with it.
+    Several interpreters with one thread each are faster than one interpreter with several, and an answer cannot depend
+    on which pictures came with it.
 
     Args:
         content: A network that `export` wrote.
@@ -43,7 +43,7 @@ class LiteRT:
 
         self.free = queue.SimpleQueue()
         with silence():
-            for _ in range(os.cpu_count() or 1):
+            for _ in range(cpu_count()):
                 interpreter = _interpreter()(model_content=content, num_threads=1)
                 interpreter.allocate_tensors()
                 self.free.put(interpreter)
@@ -136,7 +136,7 @@ def engine(model, cache: str | Path | None = None) -> LiteRT | Keras:
     file = Path(cache or cache_folder()) / f"exported-{fingerprint(model)}.tflite"
     try:
         return LiteRT(file.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         pass  # not exported yet, or damaged
     try:
         content = export(model)

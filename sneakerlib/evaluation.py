@@ -205,7 +205,7 @@ def pictures_for(saved, source: str | Path, split: str = "test", labels: list[st
         there = [label for label in saved.labels if (source / label).is_dir()] if source.is_dir() else None
         rows = catalogs.read(source, labels or there or None)
         if split == "all":
-            rows = clean.apply(rows, clean.audit(rows))
+            rows = clean.apply(rows, clean.audit(rows, features=False))  # odd pictures count: the model will meet them
         else:
             known = saved.catalog.set_index("path")
             rows = rows[rows.path.isin(known.index)]

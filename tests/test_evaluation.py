@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, top_k_accuracy_score
 
-from sneakerlib import InputError, catalog, evaluation, modelfolder, recipes
+from sneakerlib import InputError, catalog, evaluation, modelfolder, recipes, sample
 
 LABELS = ["a", "b", "c", "d"]
 
@@ -127,3 +127,12 @@ def test_strange_pictures_are_no_test_but_can_be_judged_as_all(trained, folder):
         evaluation.pictures_for(trained, folder, "test")
     rows = evaluation.pictures_for(trained, folder, "all")
     assert len(evaluation.predictions(trained, rows, None)) == 16
+
+
+def test_a_model_is_judged_on_odd_pictures_too(trained, shoes, monkeypatch):
+    """Setting aside what is off topic would flatter it."""
+    monkeypatch.setattr("sneakerlib.offtopic.FEWEST", 20)
+    monkeypatch.setattr("sneakerlib.offtopic.judge", lambda *_: pytest.fail("set aside"))
+    judged = set(evaluation.pictures_for(trained, shoes, "all").query("issue == ''").path)
+    truth = sample.truth(shoes)
+    assert set(truth.path[truth.defect.eq("off-topic")]) <= judged
