@@ -224,7 +224,15 @@ def test_a_disk_that_is_full_stops_the_work(tmp_path, monkeypatch):
         from_urls(server, tmp_path / "out", ("a", ["/1", "/2"]))
 
 
-def test_ctrl_c_keeps_what_is_there_and_the_same_call_goes_on(tmp_path):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, also where the tests were started in the background and it would be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_keeps_what_is_there_and_the_same_call_goes_on(tmp_path, interruptible):
     paths = [f"/{number}" for number in range(30)]
     out = tmp_path / "out"
 
