@@ -28,6 +28,8 @@ QUICK = {
     "SIZE": 64,
     "STORY_SIZE": 64,
     "FROZEN_SIZE": 96,
+    "TOP_SIZE": 64,
+    "TOP_EPOCHS": 1,
     "FINE_TUNE_SIZE": 64,
 }
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pillow", "papermill")

@@ -87,11 +87,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
     sub.add_argument("--out", required=True, metavar="MODEL")
     sub.add_argument(
-        "--recipe", default="frozen", help="frozen, second-order, fine-tune, scratch or linear (default: %(default)s)"
+        "--recipe",
+        default="auto",
+        help="auto, second-order, tuned-second-order, fine-tune, fine-tune-top, frozen, scratch or linear "
+        "(default: %(default)s, the best on validation that the minutes allow)",
     )
-    sub.add_argument("--backbone", default="efficientnet-lite0", help="(default: %(default)s, which needs no download)")
-    sub.add_argument("--size", type=int, metavar="PX", help="picture size (default: the recipe's own)")
+    sub.add_argument("--minutes", type=float, metavar="M", help="budget of auto (default: 5), fine-tune and tuned-...")
+    sub.add_argument(
+        "--backbone",
+        default="efficientnet-lite0",
+        help="(default: %(default)s, which needs no download); several with commas for second-order",
+    )
+    sub.add_argument("--size", metavar="PX", help="picture size (default: the recipe's own); several with commas, too")
     sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
+    sub.add_argument("--flip", action="store_true", help="answer for the mean of a picture and its mirror image")
+    sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
+    sub.add_argument("--final", action="store_true", help="in the end, learn from the validation pictures as well")
+    sub.add_argument("--logs", metavar="DIR", help="write logs for TensorBoard there")
 
     sub = verb(_evaluate, "score a model on pictures", labels=True)
     sub.add_argument("model", metavar="MODEL")
@@ -197,10 +209,9 @@ def _augment(options):
 
 
 def _train(options):
-    from sneakerlib import clean, recipes
+    from sneakerlib import clean, modelfolder, recipes
 
-    if options.recipe not in recipes.RECIPES:
-        raise InputError(f"there is no recipe {options.recipe!r}: use {', '.join(recipes.RECIPES)}")
+    recipes.check(options.recipe)
     table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed)
     history = recipes.train(
         table,
@@ -211,8 +222,13 @@ def _train(options):
         options.epochs,
         options.seed,
         progress=not options.json,
+        minutes=options.minutes,
+        flip=options.flip,
+        balanced=options.class_weights,
+        final=options.final,
+        logs=options.logs,
     )
-    best = float(history.val_accuracy.max())
+    best = modelfolder.reached(history)
     _show(options, {"out": options.out, "val_accuracy": best}, [f"{options.out}: validation accuracy {best:.3f}"])
 
 

@@ -7,6 +7,7 @@ The exported network gives the same numbers as Keras to five digits, at more tha
 import hashlib
 import itertools
 import queue
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,6 +156,41 @@ def fingerprint(model) -> str:
     return digest.hexdigest()[:12]
 
 
+def seconds(network: Any, catalog: pd.DataFrame, cache: str | Path | None = None, most: int = 32) -> float:
+    """How long `features` will take for the pictures that are new to it, from describing a few of them.
+
+    Args:
+        network: A Keras model.
+        catalog: Rows of pictures that can be read.
+        cache: See `features`.
+        most: Pictures to try with. Defaults to 32.
+    """
+    new = _unknown(catalog, _store(network, network.input_shape[1], cache))
+    some = new.iloc[:: max(1, len(new) // most)].iloc[:most]
+    run = engine(network, cache)
+    begun = time.monotonic()
+    for _ in run.map(_loader(catalog, network.input_shape[1]), some.path):
+        pass
+    return (time.monotonic() - begun) / max(1, len(some)) * len(new)
+
+
+def _store(network: Any, size: int, cache: str | Path | None) -> Vectors:
+    """Where what a network says is kept."""
+    own = f"{network.lower()}-{size}" if isinstance(network, str) else f"{network.name}-{fingerprint(network)}"
+    return Vectors(Path(cache or cache_folder()) / f"features-{own}-v{VERSION}")
+
+
+def _unknown(catalog: pd.DataFrame, known: Vectors) -> pd.DataFrame:
+    """The rows that have to be described, each content once."""
+    return catalog[~catalog.sha256.isin(known.keys()) & ~catalog.sha256.duplicated()]
+
+
+def _loader(catalog: pd.DataFrame, size: int) -> Callable[[str], np.ndarray]:
+    """Opens a picture of the catalog at a size."""
+    folder = folder_of(catalog)
+    return lambda path: pictures.fit(pictures.open_rgb(folder / path, size), size)
+
+
 def features(
     catalog: pd.DataFrame,
     network: Any = "efficientnet-lite0",
@@ -180,21 +216,16 @@ def features(
     """
     named = isinstance(network, str)
     size = size if named else network.input_shape[1]
-    name = f"{network.lower()}-{size}" if named else f"{network.name}-{fingerprint(network)}"
-    known = Vectors(Path(cache or cache_folder()) / f"features-{name}-v{VERSION}")
-    new = catalog[~catalog.sha256.isin(known.keys()) & ~catalog.sha256.duplicated()]
+    known = _store(network, size, cache)
+    new = _unknown(catalog, known)
     if len(new):
         if named:
             from sneakerlib import models
 
             network = models.backbone(network, size)
-        folder = folder_of(catalog)
-
-        def load(path: str) -> np.ndarray:
-            return pictures.fit(pictures.open_rgb(folder / path, size), size)
-
         with pictures.quietly():
-            answers = watch(engine(network, cache).map(load, new.path), len(new), "describing", progress)
+            answers = engine(network, cache).map(_loader(catalog, size), new.path)
+            answers = watch(answers, len(new), "describing", progress)
             while vectors := list(itertools.islice(answers, PORTION)):
                 kept = np.float16 if vectors[0].size > LONG else np.float32
                 known.put(new.sha256[: len(vectors)], np.stack(vectors).astype(kept))

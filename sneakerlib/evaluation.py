@@ -27,7 +27,7 @@ def predictions(
         saved: From `modelfolder.load`.
         catalog: The table; pictures of classes that the model does not know are left out.
         split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
-        cache: Folder of decoded pictures. Defaults to the user's cache folder.
+        cache: Folder of answers given before. Defaults to the user's cache folder.
 
     Returns:
         One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class; these
@@ -36,7 +36,7 @@ def predictions(
     Raises:
         InputError: If no picture is left.
     """
-    from sneakerlib import pipeline, training
+    from sneakerlib import engines
 
     known = usable(catalog)
     known = known[known.label.isin(saved.labels)]
@@ -45,9 +45,7 @@ def predictions(
         raise InputError(
             f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
         )
-    pixels = pipeline.pack(known, saved.size, cache)  # of every split, so that training's own cache serves
-    logits = training.predict(saved.model, pipeline.Batches(rows, pixels, saved.labels, BATCH))
-    probabilities = saved.probabilities(logits)
+    probabilities = saved.probabilities(engines.features(rows, saved.model, cache=cache))
     table = rows[["path", "label"]].reset_index(drop=True)
     table["predicted"] = np.array(saved.labels)[probabilities.argmax(1)]
     table["confidence"] = probabilities.max(1)

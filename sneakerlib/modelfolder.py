@@ -63,6 +63,7 @@ def save(
     history: pd.DataFrame,
     recipe: str,
     seed: int = 0,
+    settings: dict | None = None,
 ) -> Path:
     """Write the model folder in one step; an earlier one of that name is replaced.
 
@@ -71,9 +72,10 @@ def save(
         folder: Where to.
         catalog: The split catalog that it was trained on.
         labels: The classes, in the order of the logits.
-        history: From `training`.
+        history: From `training`, `heads` or `tuning`: `kept` marks the row that the model was left with.
         recipe: How it was trained, such as `frozen`, `fine-tune` or `scratch`.
         seed: The seed it was trained with. Defaults to 0.
+        settings: What else was chosen, and what was tried, for the record. Defaults to nothing.
 
     Raises:
         InputError: If something else is there.
@@ -88,6 +90,8 @@ def save(
         "abstain_below": 0.0,
         "backbone": model.name,
         "recipe": recipe,
+        "settings": settings or {},
+        "val_accuracy": reached(history),
         "parameters": model.count_params(),
         "seed": seed,
         "pictures": {split: int(count) for split, count in used.split.value_counts().sort_index().items()},
@@ -100,11 +104,17 @@ def save(
         write_json(beside / "labels.json", info)
         history.to_csv(beside / "history.csv", lineterminator="\n")
         catalogs.save(catalog, beside / "catalog.csv", home=folder)
-        (beside / "card.md").write_text(_card(info, history), encoding="utf-8")
+        (beside / "card.md").write_text(_card(info), encoding="utf-8")
     return Path(folder)
 
 
-def _card(info: dict, history: pd.DataFrame) -> str:
+def reached(history: pd.DataFrame) -> float:
+    """The validation accuracy of the epoch, or the penalty, that a model was left with; else the highest one."""
+    kept = history.val_accuracy[history.kept.astype(bool)] if "kept" in history else history.val_accuracy
+    return float(kept.max())
+
+
+def _card(info: dict) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in info["pictures"].items())
     return (
         f"# {info['backbone']}, {info['recipe']}\n\n"
@@ -112,7 +122,7 @@ def _card(info: dict, history: pd.DataFrame) -> str:
         f"- Input: RGB pictures of {info['size']} x {info['size']} pixels, 0 to 255.\n"
         "- Output: logits; their softmax gives probabilities.\n"
         f"- Pictures: {counts}. Which one was in which split: `catalog.csv`.\n"
-        f"- Best validation accuracy: {history['val_accuracy'].max():.3f}; it chose the epoch, so it flatters.\n"
+        f"- Validation accuracy: {info['val_accuracy']:.3f}; it chose the epoch or the penalty, so it flatters.\n"
         f"- Parameters: {info['parameters']:,}. Seed: {info['seed']}.\n\n"
         "It answers with one of its classes whatever it is shown, also for a picture that is none of them.\n"
     )

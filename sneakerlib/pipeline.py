@@ -101,14 +101,14 @@ class Batches(keras.utils.PyDataset):
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.restart()
 
-    def restart(self) -> None:
-        """Begin with the first epoch's order again: a training must not depend on the one before it."""
-        self.epoch = 0
-        self._draw()
+    def restart(self, epoch: int = 0) -> None:
+        """Let the next epoch be this one, by default the first: a training must not depend on the one before it."""
+        self.next = epoch
+        self._draw(epoch)
 
-    def _draw(self) -> None:
-        order = np.arange(len(self.rows))
-        self.order = np.random.default_rng([self.seed, self.epoch]).permutation(order) if self.shuffle else order
+    def _draw(self, epoch: int) -> None:
+        self.epoch, order = epoch, np.arange(len(self.rows))
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(order) if self.shuffle else order
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.batch_size)
@@ -121,10 +121,10 @@ class Batches(keras.utils.PyDataset):
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self[index] for index in range(len(self)))
 
-    def on_epoch_end(self) -> None:
-        """Draw the next epoch's order."""
-        self.epoch += 1
-        self._draw()
+    def on_epoch_begin(self) -> None:
+        """Draw the epoch's order; at the end would be too often, for Keras says so once before the first epoch."""
+        self._draw(self.next)
+        self.next += 1
 
 
 def batches(
@@ -147,3 +147,20 @@ def batches(
         raise InputError(f"no usable pictures in split {split}: run `sneakerlib split` first")
     labels = labels or sorted(usable(catalog).label.unique())
     return Batches(rows, pixels, labels, **{"shuffle": split == "train"} | options)
+
+
+def learned_and_judged(
+    catalog: pd.DataFrame, pixels: Pixels, labels: list[str], seed: int, kind: type[Batches] = Batches
+) -> tuple[Batches, Batches | None]:
+    """Training batches and validation batches; None for these if the catalog has no validation pictures.
+
+    Args:
+        catalog: The table.
+        pixels: What `kind` draws from.
+        labels: Class order.
+        seed: Of the order of the training pictures.
+        kind: `Batches`, or a class derived from it. Defaults to `Batches`.
+    """
+    val = usable(catalog, "val")
+    judged = kind(val, pixels, labels) if len(val) else None
+    return kind(usable(catalog, "train"), pixels, labels, shuffle=True, seed=seed), judged

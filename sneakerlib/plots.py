@@ -179,6 +179,21 @@ def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) 
     return _ready(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
 
 
+def staged(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """Validation accuracy against the number of classes, with 95 % intervals: tables of `heads.staged`, by name."""
+    ax = ax or plt.subplots(figsize=(7, 3.8), layout="constrained")[1]
+    for at, ((name, table), colour) in enumerate(zip(tables.items(), COLOURS, strict=False)):
+        spread = np.array([table.val_accuracy - table.low, table.high - table.val_accuracy])
+        beside = table.classes + 0.06 * at  # so that one interval does not hide another
+        ax.errorbar(beside, table.val_accuracy, spread, color=colour, marker="o", capsize=4, label=name)
+    ax.set_xticks(next(iter(tables.values())).classes)
+    ax.set_ylim(0, 1.02)
+    ax.legend(frameon=False, loc="lower left")
+    numbers = pd.concat(tables, names=["head"]).reset_index(level="head").reset_index(drop=True)
+    title = "More classes are harder, with 95 % intervals"
+    return _ready(ax, numbers, title, "number of classes", "validation accuracy (share of pictures)")
+
+
 def confusion_matrix(predictions: pd.DataFrame, normalise: str | None = None, ax: Axes | None = None) -> Axes:
     """Heat map of given against predicted class.
 

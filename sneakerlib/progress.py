@@ -20,10 +20,18 @@ def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterato
     return iter(shown)
 
 
+def watched() -> bool:
+    """Whether a person sees the output while it is written: in a notebook, or at a terminal."""
+    return bool(_shell()) or sys.stdout.isatty()
+
+
+def _shell():
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
 def bar(total: int, doing: str, show: bool = True) -> tqdm:
     """The bar itself, for work that does not come one after another; arguments as for `watch`."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if shell:  # a saved notebook keeps every state of the bar: few of them
+    if _shell():  # a saved notebook keeps every state of the bar: few of them
         options = {"file": sys.stdout, "disable": not show, "mininterval": 5}
     else:
         options = {"disable": None if show else True, "mininterval": 0.5}

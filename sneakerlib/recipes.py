@@ -1,29 +1,217 @@
 """Whole trainings by name, from a catalog to a model folder: what `sneakerlib train` runs."""
 
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from sneakerlib import InputError, augment, modelfolder, models, pipeline, training
+from sneakerlib import InputError, augment, auto, heads, modelfolder, models, pipeline, training, tuning
+from sneakerlib.cache import cache_folder
 from sneakerlib.catalog import usable
+from sneakerlib.quiet import keras
+from sneakerlib.runs import write_json
+
+SMALLEST = 8  # pixels: less than a blot
+TUNED = 224  # pixels at which a network that was fine-tuned at 160 describes best, on validation: 0.95 against 0.94
+SMALLEST_NETWORK = 32  # pixels that a backbone can halve five times
+MANY = 12_000  # training pictures from which second moments get fewer channels: memory and time stay linear
+FEWER_CHANNELS = 96  # 9,312 numbers a picture: their products take 350 MB, however many pictures there are
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a recipe works on and how.
+
+    Attributes:
+        catalog: The split catalog.
+        labels: The classes, in the order of the logits.
+        backbones: Names; see `models.backbone`. Several are for `second-order` only.
+        sizes: Picture sizes in pixels. Several are for `second-order` only.
+        epochs: Passes over the training pictures; 0 for recipes that solve.
+        minutes: A budget for recipes that can use one, or None.
+        flip: Answer for a picture and its mirror image, and take the mean.
+        balanced: Let every class count alike.
+        final: Train on validation pictures, too, once everything is chosen.
+        seed: Of everything drawn by lot.
+        cache: Folder of decoded and described pictures.
+        checkpoint: Folder of a training that can be resumed.
+        logs: Folder for TensorBoard, or None.
+        progress: Show bars and a line per epoch.
+    """
+
+    catalog: pd.DataFrame
+    labels: list[str]
+    backbones: tuple[str, ...]
+    sizes: tuple[int, ...]
+    epochs: int
+    minutes: float | None
+    flip: bool
+    balanced: bool
+    final: bool
+    seed: int
+    cache: Path
+    checkpoint: Path
+    logs: str | Path | None
+    progress: bool
+
+    def describe(self, model: keras.Model) -> heads.Described:
+        """Training and validation pictures as a model sees them before its head."""
+        return heads.describe(
+            self.catalog, self.labels, models.features(model), cache=self.cache, progress=self.progress
+        )
+
+    def build(self, size: int) -> keras.Model:
+        """A linear head on the backbone, for pictures of this size."""
+        return models.classifier(models.backbone(self.backbones[0], size), self.labels)
+
+
+Trained = tuple[keras.Model, pd.DataFrame]  # the model and its history
+
+
+def _linear(task: Task) -> Trained:
+    model = models.linear(task.labels, task.sizes[0])
+    return model, heads.fit_linear(model, task.describe(model), balanced=task.balanced, final=task.final)
+
+
+def _scratch(task: Task) -> Trained:
+    def trained(catalog: pd.DataFrame, checkpoint: Path) -> Trained:
+        training.seed_everything(task.seed)
+        model = models.scratch(task.labels, task.sizes[0])
+        pixels = pipeline.pack(catalog, task.sizes[0], task.cache, task.progress)
+        train = pipeline.batches(catalog, pixels, "train", labels=task.labels, seed=task.seed)
+        judged = usable(catalog).split.eq("val").any()
+        val = pipeline.batches(catalog, pixels, "val", labels=task.labels) if judged else None
+        changes, options = augment.light(task.seed), {"balanced": task.balanced, "progress": task.progress}
+        return model, training.fit(
+            model, train, val, task.epochs, augmentation=changes, checkpoint=checkpoint, logs=task.logs, **options
+        )
+
+    model, history = trained(task.catalog, task.checkpoint)
+    if task.final:
+        model, _ = trained(_all_learned(task.catalog), task.checkpoint / "final")
+    return model, history
+
+
+def _all_learned(catalog: pd.DataFrame) -> pd.DataFrame:
+    """The catalog with validation pictures among the training pictures."""
+    return catalog.assign(split=catalog.split.replace("val", "train"))
+
+
+def _frozen(task: Task) -> Trained:
+    name, size = task.backbones[0], task.sizes[0]
+    model = task.build(size)
+    described = heads.describe(task.catalog, task.labels, name, size, task.cache, task.progress)
+    return model, heads.fit_linear(model, described, balanced=task.balanced, final=task.final)
+
+
+def _second_order(task: Task) -> Trained:
+    parts = [models.backbone(name, size) for name in task.backbones for size in task.sizes]
+    return _solve_second_order(task, parts)
+
+
+def _solve_second_order(task: Task, parts: list[keras.Model]) -> Trained:
+    many = len(usable(task.catalog, "train")) > MANY
+    model = models.second_order(parts, task.labels, task.flip, FEWER_CHANNELS if many else models.MOST_CHANNELS)
+    return model, heads.fit_second_order(model, task.describe(model), balanced=task.balanced, final=task.final)
+
+
+def _fine_tune_top(task: Task) -> Trained:
+    model = task.build(task.sizes[0])
+    return model, tuning.fine_tune_top(
+        model,
+        task.catalog,
+        task.labels,
+        task.epochs,
+        balanced=task.balanced,
+        seed=task.seed,
+        cache=task.cache,
+        checkpoint=task.checkpoint,
+        progress=task.progress,
+    )
+
+
+def _fine_tune(task: Task) -> Trained:
+    """The whole network, in stages; with a budget as many epochs as it buys."""
+    sizes = tuple(max(SMALLEST_NETWORK, round(task.sizes[0] * size / tuning.SIZES[-1])) for size in tuning.SIZES)
+    stages = tuning.plan(task.epochs, sizes)
+    if task.minutes is not None:
+
+        def measure() -> list:
+            options = {"cache": task.cache, "progress": task.progress}
+            return tuning.bought(task.build, task.catalog, task.labels, task.minutes, sizes, **options)
+
+        stages = _remembered(task.checkpoint / "stages.json", measure)
+
+    def trained(catalog: pd.DataFrame, checkpoint: Path) -> Trained:
+        training.seed_everything(task.seed)
+        return tuning.fine_tune(
+            task.build,
+            catalog,
+            task.labels,
+            stages,
+            balanced=task.balanced,
+            seed=task.seed,
+            cache=task.cache,
+            checkpoint=checkpoint,
+            logs=task.logs,
+            progress=task.progress,
+        )
+
+    model, history = trained(task.catalog, task.checkpoint)
+    if task.final:
+        model, _ = trained(_all_learned(task.catalog), task.checkpoint / "final")
+    return (models.mirrored(model) if task.flip else model), history
+
+
+def _remembered(file: Path, measure: Callable[[], list]) -> list:
+    """What was measured before a stop, or is measured now: after it, the same decision has to come out."""
+    if not file.is_file():
+        write_json(file, {"measured": measure()})
+    return json.loads(file.read_text(encoding="utf-8"))["measured"]
+
+
+def _tuned_second_order(task: Task) -> Trained:
+    """A fine-tuned network under a second-order head, beside networks as they come."""
+    tuned, _ = _fine_tune(dataclasses.replace(task, final=False, flip=False, sizes=(RECIPES["fine-tune"].size,)))
+    parts = [models.transplanted(tuned, task.build(TUNED))]
+    parts += [models.backbone(name, size) for name in task.backbones for size in task.sizes]
+    return _solve_second_order(task, parts)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe does unless told otherwise: picture size in pixels, epochs (0: nothing is trained by steps)."""
+    """What a recipe does, and with what unless told otherwise.
 
+    Attributes:
+        run: From a task to a trained model and its history.
+        size: Of the pictures, in pixels.
+        epochs: Passes over the training pictures; 0 where nothing is trained by steps.
+        several: Whether it takes several backbones and sizes.
+        budget: Whether it takes minutes.
+        flip: Whether it can look at mirror images as well.
+    """
+
+    run: Callable[[Task], Trained]
     size: int
-    epochs: int
+    epochs: int = 0
+    several: bool = False
+    budget: bool = False
+    flip: bool = False
 
 
-SMALLEST = 8  # pixels: less than a blot
 RECIPES = {
-    "frozen": Recipe(size=224, epochs=0),
-    "second-order": Recipe(size=224, epochs=0),
-    "fine-tune": Recipe(size=160, epochs=4),
-    "scratch": Recipe(size=64, epochs=30),
-    "linear": Recipe(size=64, epochs=0),
+    "linear": Recipe(_linear, 64),
+    "scratch": Recipe(_scratch, 64, epochs=30),
+    "frozen": Recipe(_frozen, 224),
+    "second-order": Recipe(_second_order, 224, several=True, flip=True),
+    "fine-tune-top": Recipe(_fine_tune_top, 224, epochs=8),
+    "fine-tune": Recipe(_fine_tune, 160, epochs=6, budget=True, flip=True),
+    "tuned-second-order": Recipe(_tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True),
 }
 
 
@@ -32,71 +220,116 @@ def train(
     recipe: str,
     out: str | Path,
     backbone: str = models.OFFLINE,
-    size: int | None = None,
+    size: int | str | None = None,
     epochs: int | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     progress: bool = True,
+    minutes: float | None = None,
+    flip: bool = False,
+    balanced: bool = False,
+    final: bool = False,
+    logs: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Train by a recipe and save the model folder.
+    """Train by a recipe and save the model folder. Stopped at any time, the same call goes on.
 
     Args:
         catalog: The split catalog.
         recipe: `linear` (pixels only, the baseline), `scratch` (small CNN), `frozen` (linear head on a backbone as it
-            is), `second-order` (the same on second moments) or `fine-tune` (the whole backbone).
+            is), `second-order` (the same on second moments), `fine-tune-top` (the last blocks), `fine-tune` (the whole
+            backbone), `tuned-second-order` (second moments of a fine-tuned backbone and of it as it was), or `auto`:
+            whichever of the three best ones is best on validation, within a number of minutes.
         out: The model folder to write.
-        backbone: See `models.backbone`. Defaults to `efficientnet-lite0`; `linear` and `scratch` have none.
-        size: Picture size in pixels. Defaults to the recipe's own.
+        backbone: See `models.backbone`; for second-order recipes several, with commas between. Defaults to
+            `efficientnet-lite0`; `linear` and `scratch` have none.
+        size: Picture size in pixels; for second-order recipes several. Defaults to the recipe's own.
         epochs: Passes over the training pictures. Defaults to the recipe's own.
         seed: Same seed, same machine, same versions, same numbers. Defaults to 0.
-        cache: Folder of decoded pictures. Defaults to the user's cache folder.
+        cache: Folder of decoded pictures and features. Defaults to the user's cache folder.
         progress: Show bars and a line per epoch. Defaults to True.
+        minutes: A budget, for `auto` (5 unless told otherwise), `fine-tune` and `tuned-second-order`; what it buys
+            depends on the machine's speed. Defaults to none.
+        flip: Answer for the mean of a picture and its mirror image. Defaults to False.
+        balanced: Let every class count alike, however many pictures it has. Defaults to False.
+        final: Once everything is chosen, train on validation pictures as well. The history still tells what came out
+            without them. Defaults to False.
+        logs: A folder for TensorBoard. Defaults to none.
 
     Returns:
         The history: one row per epoch.
 
     Raises:
-        InputError: If the recipe or backbone is unknown, or there are fewer than two classes.
+        InputError: If the recipe or backbone is unknown, an option does not fit the recipe, or there are fewer than two
+            classes.
     """
-    if recipe not in RECIPES:
-        raise InputError(f"there is no recipe {recipe!r}: use {', '.join(RECIPES)}")
     labels = sorted(usable(catalog).label.unique())
+    check(recipe)
     if len(labels) < 2:
         raise InputError(
             f"telling classes apart needs two of them, found {', '.join(labels) or 'none'}: add another sub-folder"
         )
     modelfolder.check_target(out)
-    if epochs is not None and not RECIPES[recipe].epochs:
-        raise InputError(f"the recipe {recipe} is solved, not trained by epochs: leave --epochs out")
-    size = RECIPES[recipe].size if size is None else size
-    epochs = RECIPES[recipe].epochs if epochs is None else epochs
-    if size < SMALLEST:
-        raise InputError(f"size {size} is too small: use at least {SMALLEST} pixels")
-    if epochs < 1 and RECIPES[recipe].epochs:
+    backbones, sizes = tuple(str(backbone).split(",")), _sizes(size)
+    given = {"backbone": len(backbones) > 1, "size": len(sizes) > 1, "epochs": epochs, "minutes": minutes}
+    _fits(recipe, given | {"flip": flip, "logs": logs})
+    row = RECIPES["tuned-second-order" if recipe == "auto" else recipe]
+    epochs = row.epochs if epochs is None else epochs
+    sizes = sizes or (row.size,)
+    if min(sizes) < SMALLEST:
+        raise InputError(f"size {min(sizes)} is too small: use at least {SMALLEST} pixels")
+    if epochs < 1 and row.epochs:
         raise InputError(f"epochs must be at least 1, not {epochs}")
+    if minutes is not None and not minutes > 0:
+        raise InputError(f"minutes must be more than 0, not {minutes:g}")
+    cache = Path(cache or cache_folder())
+    settings = {"backbones": backbones, "sizes": sizes, "epochs": epochs, "minutes": minutes, "flip": flip}
+    settings |= {"balanced": balanced, "final": final}
+    checkpoint = cache / f"training-{_digest(catalog, recipe, settings, seed)}"
+    task = Task(
+        catalog, labels, seed=seed, cache=cache, checkpoint=checkpoint, logs=logs, progress=progress, **settings
+    )
     training.seed_everything(seed)
-    if recipe == "linear":
-        model = models.linear(labels, size)
-    elif recipe == "scratch":
-        model = models.scratch(labels, size)
-    elif recipe == "second-order":
-        model = models.second_order(models.backbone(backbone, size), labels)
+    if recipe == "auto":
+        recipe, model, history, settings = auto.best(task, RECIPES)
     else:
-        model = models.classifier(models.backbone(backbone, size), labels)
-    if recipe == "second-order":
-        history = training.fit_second_order(model, catalog, labels, cache, progress=progress)
-    else:
-        history = _train(model, recipe, catalog, labels, size, epochs, seed, cache, progress)
-    modelfolder.save(model, out, catalog, labels, history, recipe, seed)
+        model, history = row.run(task)
+    modelfolder.save(model, out, catalog, labels, history, recipe, seed, settings)
+    shutil.rmtree(checkpoint, ignore_errors=True)
     return history
 
 
-def _train(model, recipe, catalog, labels, size, epochs, seed, cache, progress) -> pd.DataFrame:
-    """Train on batches of pixels."""
-    pixels = pipeline.pack(catalog, size, cache, progress)
-    train, val = (pipeline.batches(catalog, pixels, split, labels=labels, seed=seed) for split in ("train", "val"))
-    if recipe in ("linear", "frozen"):
-        return training.fit_linear(model, train, val)
-    if recipe == "scratch":
-        return training.fit(model, train, val, epochs, augmentation=augment.light(seed), progress=progress)
-    return training.fine_tune(model, train, val, epochs, augmentation=augment.standard(seed), progress=progress)
+def check(recipe: str) -> None:
+    """Raise an InputError if there is no recipe of this name."""
+    if recipe != "auto" and recipe not in RECIPES:
+        raise InputError(f"there is no recipe {recipe!r}: use auto, {', '.join(RECIPES)}")
+
+
+def _sizes(size: int | str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in str(size).split(",")) if size is not None else ()
+    except ValueError as error:
+        raise InputError(f"size {size!r} is no number of pixels: use 224, or 224,288 for second-order") from error
+
+
+def _fits(recipe: str, given: dict) -> None:
+    """Raise an InputError for an option that the recipe would pass over."""
+    if recipe == "auto":
+        wrong = {"epochs": "auto decides by minutes", "logs": "auto trains several models"}
+        why = {name: wrong[name] for name in wrong if given[name]}
+    else:
+        row = RECIPES[recipe]
+        why = {} if row.several else {name: f"{recipe} takes one {name}" for name in ("backbone", "size")}
+        why |= {} if row.epochs else {"epochs": f"the recipe {recipe} is solved, not trained by epochs"}
+        why |= {} if row.budget else {"minutes": f"the recipe {recipe} takes no budget of minutes"}
+        why |= {} if row.flip else {"flip": f"the recipe {recipe} does not look at mirror images"}
+        why |= {} if row.epochs and recipe != "fine-tune-top" else {"logs": f"the recipe {recipe} writes no logs"}
+        why = {name: reason for name, reason in why.items() if given[name] not in (None, False)}
+    for name, reason in why.items():
+        raise InputError(f"{reason}: leave --{name} out" if "one" not in reason.split() else f"{reason}: give one")
+
+
+def _digest(catalog: pd.DataFrame, recipe: str, settings: dict, seed: int) -> str:
+    """Sixteen hex digits for a training: of the same pictures in the same way, so that it may be gone on with."""
+    rows = usable(catalog)[["sha256", "label", "split"]].sort_values(["sha256", "label"]).to_csv(index=False)
+    how = json.dumps([recipe, settings, seed, keras.__version__], default=str)
+    return hashlib.sha256((rows + how).encode()).hexdigest()[:16]

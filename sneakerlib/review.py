@@ -31,7 +31,7 @@ def out_of_fold(
         features: Array (pictures, channels), in the order of `rows`.
         rows: Catalog rows with label and group.
         folds: Parts that the pictures are cut into. Defaults to 5.
-        strength: scikit-learn's `C`, as in `training.fit_linear`. Defaults to 0.01.
+        strength: scikit-learn's `C`, as in `heads.fit_linear`. Defaults to 0.01.
         seed: Of the cut. Defaults to 0.
 
     Returns:

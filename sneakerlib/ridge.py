@@ -1,18 +1,23 @@
-"""Linear heads in closed form, for vectors that are longer than there are pictures: kernel ridge regression.
+"""Linear heads in closed form: ridge regression, one class against the rest.
 
 Targets are +1 for a picture's class and -1 for all others. Regression forgives a wrong label, where a support vector
-machine or logistic regression bends to reach it.
+machine or logistic regression bends to reach it. Two ways to the same weights: by the inner products of the pictures
+(`Dual`), for few pictures with long vectors, and by those of the channels (`Primal`), whose memory does not grow with
+the number of pictures. Vectors may lie in a file: only portions of them are in memory.
 """
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from sklearn.utils.class_weight import compute_sample_weight
 
 PORTION = 1024  # pictures whose vectors are in memory at a time
-STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8)  # of the penalty, tried on validation; vectors here have length sqrt(2)
+# Of the penalty, tried on validation, as shares of the mean squared length of the vectors: so they mean the same for
+# one network and for several side by side.
+STRENGTHS = (0.025, 0.05, 0.1, 0.2, 0.4)
 
 
 def gram(one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
-    """Inner products of vectors, worked out in portions, so that they may lie in a file.
+    """Inner products of vectors, worked out in portions.
 
     Args:
         one: Array of shape (n, channels), of any precision.
@@ -35,18 +40,19 @@ def gram(one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
     return products
 
 
-def solve(gram: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
-    """How much every picture counts for every class: the dual coefficients, array of shape (n, classes).
+def solve(gram: np.ndarray, targets: np.ndarray, strength: float, counts: np.ndarray | float = 1) -> np.ndarray:
+    """How much every picture weighs for every class: the dual coefficients, array of shape (n, classes).
 
     Args:
         gram: From `gram`, of the training pictures.
         targets: Class number of each picture.
         strength: Of the penalty, above 0.
+        counts: How much each picture counts, above 0. Defaults to 1.
     """
-    return cho_solve(_factor(gram, strength), signs(targets))
+    return cho_solve(_factor(gram, strength / counts), signs(targets))
 
 
-def left_out(gram: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+def left_out(gram: np.ndarray, targets: np.ndarray, strength: float, counts: np.ndarray | float = 1) -> np.ndarray:
     """What is said of each picture by the head that was solved without it, exactly, for the price of one inverse.
 
     The residual, divided by one minus the leverage (Rifkin and Lippert 2007, "Notes on Regularized Least Squares").
@@ -54,17 +60,92 @@ def left_out(gram: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarr
     Returns:
         Array of shape (n, classes): about +1 for the likeliest class, about -1 for the others.
     """
-    inverse = cho_solve(_factor(gram, strength), np.eye(len(gram), dtype=gram.dtype))
+    inverse = cho_solve(_factor(gram, strength / counts), np.eye(len(gram), dtype=gram.dtype))
     wanted = signs(targets)
     return wanted - inverse @ wanted / np.diag(inverse)[:, None]
 
 
-def weights(features: np.ndarray, dual: np.ndarray) -> np.ndarray:
-    """The head as the kernel of a Dense layer, array of shape (channels, classes)."""
-    total = np.zeros((features.shape[1], dual.shape[1]), np.float32)
-    for row in range(0, len(features), PORTION):
-        total += np.asarray(features[row : row + PORTION], np.float32).T @ dual[row : row + PORTION].astype(np.float32)
-    return total
+class Dual:
+    """The head by inner products of pictures: memory grows with their square, not with the length of the vectors.
+
+    Args:
+        features: Array of shape (n, channels).
+        targets: Class number of each picture.
+        counts: How much each picture counts. Defaults to 1.
+    """
+
+    def __init__(self, features: np.ndarray, targets: np.ndarray, counts: np.ndarray | float = 1):
+        self.features, self.targets, self.counts = features, targets, counts
+        self.gram = gram(features)
+        self.scale = float(np.diag(self.gram).mean())  # mean squared length
+
+    def solve(self, strength: float) -> np.ndarray:
+        """The weights of a Dense layer without bias, array of shape (channels, classes); `strength` is a share."""
+        dual = solve(self.gram, self.targets, strength * self.scale, self.counts)
+        total = np.zeros((self.features.shape[1], dual.shape[1]), np.float32)
+        for rows in _portions(len(dual)):
+            total += np.asarray(self.features[rows], np.float32).T @ dual[rows].astype(np.float32)
+        return total
+
+    def left_out(self, strength: float) -> np.ndarray:
+        """See `left_out`."""
+        return left_out(self.gram, self.targets, strength * self.scale, self.counts)
+
+
+class Primal:
+    """The same head by inner products of channels: one pass over the pictures, and memory that they do not raise.
+
+    Args:
+        features: Array of shape (n, channels).
+        targets: Class number of each picture.
+        counts: How much each picture counts. Defaults to 1.
+    """
+
+    def __init__(self, features: np.ndarray, targets: np.ndarray, counts: np.ndarray | float = 1):
+        self.features, self.targets = features, targets
+        self.counts = np.broadcast_to(np.asarray(counts, np.float32), len(features))
+        wanted, channels, squares = signs(targets), features.shape[1], 0.0
+        self.products = np.zeros((channels, channels), np.float32)
+        self.sums = np.zeros((channels, wanted.shape[1]), np.float32)
+        for rows in _portions(len(features)):
+            x = np.asarray(features[rows], np.float32)
+            weighted = x * self.counts[rows, None]
+            self.products += weighted.T @ x
+            self.sums += weighted.T @ wanted[rows]
+            squares += float(np.einsum("ij,ij->", x, x))
+        self.scale = squares / len(features)  # mean squared length
+
+    def solve(self, strength: float) -> np.ndarray:
+        """The weights of a Dense layer without bias, array of shape (channels, classes); `strength` is a share."""
+        return cho_solve(_factor(self.products, strength * self.scale), self.sums)
+
+    def left_out(self, strength: float) -> np.ndarray:
+        """See `left_out`: the same numbers, from the leverage of each picture."""
+        factor = _factor(self.products, strength * self.scale)
+        kernel, wanted = cho_solve(factor, self.sums), signs(self.targets)
+        said = np.empty_like(wanted)
+        for rows in _portions(len(said)):
+            x = np.asarray(self.features[rows], np.float32)
+            leverage = self.counts[rows] * np.einsum("ij,ji->i", x, cho_solve(factor, x.T))
+            said[rows] = wanted[rows] - (wanted[rows] - x @ kernel) / (1 - leverage)[:, None]
+        return said
+
+
+def solver(features: np.ndarray, targets: np.ndarray, balanced: bool = False) -> Dual | Primal:
+    """The way to the head that needs less memory.
+
+    Args:
+        features: Array of shape (n, channels).
+        targets: Class number of each picture.
+        balanced: Let every class count alike, however many pictures it has. Defaults to False.
+    """
+    counts = compute_sample_weight("balanced", targets).astype(np.float32) if balanced else 1
+    return (Dual if len(features) <= features.shape[1] else Primal)(features, targets, counts)
+
+
+def answers(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """What a head says of pictures: `features @ kernel`, in portions."""
+    return np.concatenate([np.asarray(features[rows], np.float32) @ kernel for rows in _portions(len(features))])
 
 
 def signs(targets: np.ndarray) -> np.ndarray:
@@ -72,7 +153,11 @@ def signs(targets: np.ndarray) -> np.ndarray:
     return 2 * np.eye(int(np.max(targets)) + 1, dtype=np.float32)[np.asarray(targets)] - 1
 
 
-def _factor(gram: np.ndarray, strength: float):
-    raised = gram.copy()
-    raised[np.diag_indices_from(raised)] += strength
+def _portions(count: int) -> list[slice]:
+    return [slice(start, start + PORTION) for start in range(0, count, PORTION)]
+
+
+def _factor(products: np.ndarray, penalty: np.ndarray | float):
+    raised = products.copy()
+    raised[np.diag_indices_from(raised)] += penalty
     return cho_factor(raised, overwrite_a=True, check_finite=False)

@@ -1,19 +1,21 @@
-"""Training recipes: from batches to a trained model and its history."""
+"""Training by gradient steps: one stage or several, with the best epoch kept, stopped and resumed without loss."""
 
+import importlib.util
+import json
+import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_class_weight
 
-from sneakerlib import engines, models, ridge
-from sneakerlib.catalog import usable
+from sneakerlib import InputError
 from sneakerlib.pipeline import Batches
+from sneakerlib.progress import watched
 from sneakerlib.quiet import keras
+from sneakerlib.runs import replacing
 
 
 def seed_everything(seed: int) -> None:
@@ -25,148 +27,134 @@ def seed_everything(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training with pictures of one size.
+
+    Attributes:
+        model: Takes pictures of that size; built like those of the other stages, whose weights it takes over.
+        train: Training batches.
+        val: Validation batches, or None if all pictures are trained on.
+        epochs: Passes over the training pictures.
+    """
+
+    model: keras.Model
+    train: Batches
+    val: Batches | None
+    epochs: int
+
+
 class Progress(keras.callbacks.Callback):
-    """One line per epoch: scores, seconds, time left. The first step compiles the network, and the line says so."""
+    """One line per epoch: scores, seconds, time left. The first step compiles the network, and the line says so.
+
+    Args:
+        work: What each epoch costs, in any unit, such as pixels.
+    """
+
+    def __init__(self, work: list[float]):
+        super().__init__()
+        self.work, self.start, self.shown = np.array(work, float), None, 0.0
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
-        self.start = time.monotonic()
-        print("compiling the network: the first step takes longest …", flush=True)
+        if self.start is None:
+            self.start, self.first = time.monotonic(), None
+            print("compiling the network: the first step takes longest …", flush=True)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note which epoch it is: after a stop it is not the first."""
+        self.epoch, self.first = epoch, epoch if self.first is None else self.first
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Move the bar, now and then, if somebody watches."""
+        now = time.monotonic()
+        if watched() and now - self.shown > 2:
+            share = (batch + 1) / self.params["steps"]
+            bar = ("#" * round(20 * share)).ljust(20, "·")
+            print(f"\repoch {self.epoch + 1:>3}/{len(self.work)} {bar} {self._left(share)} s left ", end="", flush=True)
+            self.shown = now
 
     def on_epoch_end(self, epoch, logs=None):
         """Print the line."""
-        done, total, spent = epoch + 1, self.params["epochs"], time.monotonic() - self.start
         scores = "  ".join(f"{name} {value:.3f}" for name, value in (logs or {}).items())
-        print(
-            f"epoch {done:>3}/{total}  {scores}  {spent:.0f} s, {spent / done * (total - done):.0f} s left", flush=True
-        )
+        spent = time.monotonic() - self.start
+        begin = "\r" if watched() else ""
+        print(f"{begin}epoch {epoch + 1:>3}/{len(self.work)}  {scores}  {spent:.0f} s, {self._left(1)} s left")
+        sys.stdout.flush()
+
+    def _left(self, share: float) -> str:
+        """Seconds to go, when this share of the epoch is done."""
+        done = self.work[self.first : self.epoch].sum() + share * self.work[self.epoch]
+        total = self.work[self.first :].sum()
+        return f"{(time.monotonic() - self.start) / done * (total - done):.0f}"
 
 
-class KeepBest(keras.callbacks.Callback):
-    """End with the weights of the epoch that was best on validation; of equals the later, whose rate was smaller."""
+class Keeper(keras.callbacks.Callback):
+    """Keeps the state of a training after every epoch, in memory and, if asked to, on disk; and its best epoch.
 
-    def on_train_begin(self, logs=None):
-        """Forget earlier trainings."""
-        self.best = -1.0
+    The best is the one with the highest validation accuracy; of equals the later, whose rate was smaller. Without
+    validation it is the last.
+
+    Args:
+        folder: Where the state is written to and found again. Defaults to nowhere.
+        compared: The first epoch that counts: earlier ones see smaller pictures.
+    """
+
+    def __init__(self, folder: str | Path | None, compared: int):
+        super().__init__()
+        self.file = Path(folder) / "state.npz" if folder else None
+        self.compared, self.history, self.state, self.best = compared, [], None, None
+        if self.file and self.file.is_file():
+            with np.load(self.file) as saved:
+                self.history = json.loads(str(saved["history"]))
+                self.state, self.best = ([saved[f"{kind}{at}"] for at in range(saved[kind])] for kind in ("s", "b"))
+
+    @property
+    def done(self) -> int:
+        """Epochs so far."""
+        return len(self.history)
+
+    @property
+    def kept(self) -> int:
+        """Which epoch is the best so far, counted from 0."""
+        scores = [(row.get("val_accuracy", 0.0), at) for at, row in enumerate(self.history)]
+        return max(scores[self.compared :] or scores[-1:])[1]
+
+    def restore(self, network: keras.Model) -> None:
+        """Put the state into a network: weights, what the optimizer remembers, what random layers draw next."""
+        network.optimizer.build(network.trainable_variables)
+        for variable, value in zip(_variables(network), self.state or [], strict=bool(self.state)):
+            variable.assign(value)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keep a copy if it is the best so far."""
-        if logs["val_accuracy"] >= self.best:
-            self.best, self.weights = logs["val_accuracy"], self.model.get_weights()
-
-    def on_train_end(self, logs=None):
-        """Put the best ones back."""
-        self.model.set_weights(self.weights)
-
-
-def solve_head(features: np.ndarray, targets: np.ndarray, strength: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
-    """Logistic regression on feature vectors, as the weights of a Dense layer.
-
-    Args:
-        features: (pictures, channels).
-        targets: Class number of each picture; every class occurs.
-        strength: Inverse of the regularisation (scikit-learn's `C`), on features scaled to unit variance. Defaults to
-            0.01, since there are more features than pictures; on ten real classes 0.003 to 0.01 were alike on
-            validation (0.853 and 0.849).
-
-    Returns:
-        Kernel (channels, classes) and bias (classes): `features @ kernel + bias` are the logits.
-    """
-    scaler = StandardScaler().fit(features)
-    head = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(features), targets)
-    kernel, bias = head.coef_, head.intercept_
-    if len(kernel) == 1:  # scikit-learn keeps one row for two classes
-        kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
-    kernel = kernel / scaler.scale_  # the scaling moves into the weights: the saved model needs no scaler
-    return kernel.T, bias - kernel @ scaler.mean_
+        """Keep everything."""
+        self.history.append({name: float(value) for name, value in logs.items()})
+        self.state = [keras.ops.convert_to_numpy(variable).copy() for variable in _variables(self.model)]
+        if self.kept == self.done - 1:
+            self.best = self.model.layers[-1].get_weights()
+        if self.file:
+            lists = {"s": self.state, "b": self.best}
+            arrays = {f"{kind}{at}": array for kind, some in lists.items() for at, array in enumerate(some)}
+            counts = {kind: len(some) for kind, some in lists.items()}
+            with replacing(self.file) as beside:
+                np.savez(beside, history=json.dumps(self.history), **counts, **arrays)
 
 
-def fit_linear(model: keras.Model, train: Batches, val: Batches, strength: float = 0.01) -> pd.DataFrame:
-    """Solve the head alone; what comes before it stays as it is ("frozen").
-
-    Args:
-        model: Any of `models`, changed in place.
-        train: Training batches.
-        val: Validation batches, for the score.
-        strength: See `solve_head`. Defaults to 0.01.
-
-    Returns:
-        History of one row: accuracy and val_accuracy.
-    """
-    body = models.features(model)
-    seen, unseen = predict(body, train), predict(body, val)
-    kernel, bias = solve_head(seen, train.targets, strength)
-    model.get_layer("logits").set_weights([kernel, bias])
-    shares = [((x @ kernel + bias).argmax(1) == y).mean() for x, y in ((seen, train.targets), (unseen, val.targets))]
-    return pd.DataFrame([shares], columns=["accuracy", "val_accuracy"], index=pd.Index([1], name="epoch"))
-
-
-def fit_second_order(
-    model: keras.Model,
-    catalog: pd.DataFrame,
-    labels: list[str],
-    cache: str | Path | None = None,
-    strengths: tuple[float, ...] = ridge.STRENGTHS,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Solve the head of a second-order model in closed form; what comes before it stays as it is.
-
-    Args:
-        model: From `models.second_order`, changed in place.
-        catalog: The split catalog: its training pictures are learned from, its validation pictures choose the strength.
-        labels: The classes, in the order of the logits.
-        cache: Folder of features computed before. Defaults to the user's cache folder.
-        strengths: Of the ridge penalty, to choose from. Defaults to 0.05 to 0.8.
-        progress: Show a bar. Defaults to True.
-
-    Returns:
-        History with one row per strength: strength, accuracy and val_accuracy; the best one was kept, of equals the
-        strongest.
-    """
-    number = {label: at for at, label in enumerate(labels)}
-    rows = pd.concat([usable(catalog, "train"), usable(catalog, "val")])
-    rows.attrs = catalog.attrs
-    described = engines.features(rows, models.features(model), cache=cache, progress=progress)
-    targets, learn = rows.label.map(number).to_numpy(), int(rows.split.eq("train").sum())
-    seen, unseen = described[:learn], described[learn:]
-    gram, across = ridge.gram(seen), ridge.gram(unseen, seen)
-    tried = []
-    for strength in sorted(strengths):
-        dual = ridge.solve(gram, targets[:learn], strength)
-        right = [(gram @ dual).argmax(1) == targets[:learn], (across @ dual).argmax(1) == targets[learn:]]
-        tried.append((strength, *(float(part.mean()) for part in right), dual))
-    best = max(tried, key=lambda one: (one[2], one[0]))
-    logits = (across @ best[3]).astype(float)
-    scale = 1 / fit_temperature(logits, targets[learn:])  # ridge answers from -1 to 1: too flat for probabilities
-    model.get_layer("logits").set_weights([scale * ridge.weights(seen, best[3]), np.zeros(len(labels), np.float32)])
-    history = pd.DataFrame([one[:3] for one in tried], columns=["strength", "accuracy", "val_accuracy"])
-    return history.set_index(pd.RangeIndex(1, len(tried) + 1, name="epoch"))
-
-
-def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The number that logits have to be divided by for their softmax to be as sure as it is right.
-
-    Args:
-        logits: Array of shape (pictures, classes), of pictures that were not trained on.
-        targets: Class number of each picture.
-
-    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks".
-    """
-
-    def surprise(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(targets)), targets].mean()
-
-    return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
+def _variables(network: keras.Model) -> list:
+    return [*network.variables, *network.optimizer.variables]
 
 
 def fit(
     model: keras.Model,
     train: Batches,
-    val: Batches,
+    val: Batches | None,
     epochs: int,
     rate: float = 4e-3,
     smoothing: float = 0.1,
     augmentation: keras.Sequential | None = None,
+    balanced: bool = False,
+    checkpoint: str | Path | None = None,
+    logs: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train every weight that is trainable, and keep the epoch with the best validation accuracy.
@@ -174,77 +162,113 @@ def fit(
     Args:
         model: Any of `models`, changed in place.
         train: Training batches.
-        val: Validation batches; they choose the epoch.
+        val: Validation batches; they choose the epoch. None trains to the end.
         epochs: Passes over the training pictures.
         rate: Peak learning rate of AdamW, reached after a tenth of the steps, then falling along a cosine to zero.
             Defaults to 4e-3: 0.72 on the sample's validation pictures against 0.68 with 2e-3, one seed each.
         smoothing: Label smoothing; it forgives some wrong labels. Defaults to 0.1 (Szegedy et al. 2016).
         augmentation: From `augment`, applied to training pictures only. Defaults to none.
+        balanced: Let every class count alike, however many pictures it has. Defaults to False.
+        checkpoint: A folder that gets the state after every epoch; a later call with the same arguments goes on from
+            there, to the same weights as if nothing had happened. Defaults to none.
+        logs: A folder for TensorBoard. Defaults to none.
         progress: Print a line per epoch. Defaults to True.
 
     Returns:
-        History with one row per epoch: loss, accuracy, val_loss, val_accuracy.
+        History with one row per epoch: loss, accuracy, val_loss, val_accuracy, pixels (size of the pictures), kept
+        (whether the model has the weights of this epoch).
+
+    Raises:
+        InputError: If logs are wanted and TensorBoard is not installed.
     """
-    train.restart()
-    steps = epochs * len(train)
-    warm_up = max(1, steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        rate / 100, steps - warm_up, warmup_target=rate, warmup_steps=warm_up
-    )
-    network = keras.Sequential([keras.Input(model.input_shape[1:]), *([augmentation] if augmentation else []), model])
-    network.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing),
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA is ten times slower for convolutions on a CPU
-    )
-    log = network.fit(
-        train,
-        validation_data=val,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[KeepBest(), *([Progress()] if progress else [])],
-    )
-    history = pd.DataFrame(log.history, index=pd.RangeIndex(1, len(log.epoch) + 1, name="epoch"))
-    return history[["loss", "accuracy", "val_loss", "val_accuracy"]]
+    stages = [Stage(model, train, val, epochs)]
+    return fit_stages(stages, rate, smoothing, augmentation, balanced, checkpoint, logs, progress)
 
 
-def fine_tune(
-    model: keras.Model,
-    train: Batches,
-    val: Batches,
-    epochs: int = 4,
-    rate: float = 1.5e-4,
+def fit_stages(
+    stages: list[Stage],
+    rate: float,
+    smoothing: float = 0.1,
     augmentation: keras.Sequential | None = None,
+    balanced: bool = False,
+    checkpoint: str | Path | None = None,
+    logs: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Solve the head first, then train the whole network from there.
+    """Train stage after stage under one schedule of the learning rate; the last stage's model ends up trained.
 
-    The head comes first because a random one would shake the ImageNet weights apart (Kumar et al. 2022, "Fine-Tuning
-    can Distort Pretrained Features"). Batch normalisation stays frozen: a small batch has a poor idea of the mean.
+    Small pictures first is called progressive resizing: most of the way is gone at a fraction of the price.
 
     Args:
-        model: From `models.classifier`, changed in place.
-        train: Training batches.
-        val: Validation batches; they choose the epoch.
-        epochs: Passes over the training pictures. Defaults to 4.
-        rate: Peak learning rate. Defaults to 1.5e-4: a solved head needs smaller steps than a random one. Picked
-            with the embedded sample's test scores in view, where validation could not tell the rates apart.
-        augmentation: From `augment`. Defaults to none.
-        progress: Print a line per epoch. Defaults to True.
+        stages: What comes one after another; each takes over weights and the optimizer's memory.
+        rate: See `fit`.
+        smoothing: See `fit`. Defaults to 0.1.
+        augmentation: See `fit`. Defaults to none.
+        balanced: See `fit`. Defaults to False.
+        checkpoint: See `fit`. Defaults to none.
+        logs: See `fit`. Defaults to none.
+        progress: See `fit`. Defaults to True.
 
     Returns:
-        History with one row per epoch; epoch 0 is the solved head.
+        See `fit`.
     """
-    start = fit_linear(model, train, val).set_index(pd.Index([0], name="epoch"))
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
-    tuned = fit(model, train, val, epochs, rate, augmentation=augmentation, progress=progress)
-    return pd.concat([start, tuned])[list(tuned)]
+    steps = sum(stage.epochs * len(stage.train) for stage in stages)
+    warm_up = max(1, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        rate / 100, max(1, steps - warm_up), warmup_target=rate, warmup_steps=warm_up
+    )
+    keeper = Keeper(checkpoint, compared=sum(stage.epochs for stage in stages[:-1]))
+    work = [stage.model.input_shape[1] ** 2 for stage in stages for _ in range(stage.epochs)]
+    callbacks = [keeper, *([Progress(work)] if progress else []), *_tensorboard(logs)]
+    end = 0
+    for stage in stages:
+        end += stage.epochs
+        if keeper.done >= end:
+            continue
+        network = augmented(stage.model, augmentation)
+        network.compile(
+            optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing),
+            metrics=["accuracy"],
+            jit_compile=False,  # XLA is ten times slower for convolutions on a CPU
+        )
+        keeper.restore(network)
+        stage.train.restart(keeper.done)
+        network.fit(
+            stage.train,
+            validation_data=stage.val,
+            initial_epoch=keeper.done,
+            epochs=end,
+            verbose=0,
+            shuffle=False,  # the batches have an order of their own, which a stop does not change
+            class_weight=class_weights(stage.train.targets) if balanced else None,
+            callbacks=callbacks,
+        )
+    stages[-1].model.set_weights(keeper.best)
+    history = pd.DataFrame(keeper.history, index=pd.RangeIndex(1, keeper.done + 1, name="epoch"))
+    history = history.reindex(columns=["loss", "accuracy", "val_loss", "val_accuracy"])
+    sizes = [stage.model.input_shape[1] for stage in stages for _ in range(stage.epochs)]
+    return history.assign(pixels=sizes, kept=np.arange(keeper.done) == keeper.kept)
 
 
-def predict(model: keras.Model, batches: Batches) -> np.ndarray:
-    """The model's answers for all pictures, in the catalog's order (not the shuffled one)."""
-    ordered = Batches(batches.catalog, batches.pixels, batches.labels, batches.batch_size)
-    return np.concatenate([model.predict_on_batch(pictures) for pictures, _ in ordered])
+def augmented(model: keras.Model, augmentation: keras.Sequential | None) -> keras.Sequential:
+    """A network that changes pictures at random before a model sees them, in training only.
+
+    The layers of the augmentation are copied: a layer belongs to pictures of one size.
+    """
+    before = [layer.from_config(layer.get_config()) for layer in (augmentation.layers if augmentation else [])]
+    return keras.Sequential([keras.Input(model.input_shape[1:]), *before, model])
+
+
+def class_weights(targets: np.ndarray) -> dict[int, float]:
+    """How much a picture of each class counts, so that every class counts alike and the mean picture as 1."""
+    classes = np.unique(targets)
+    return dict(zip(classes.tolist(), compute_class_weight("balanced", classes=classes, y=targets).tolist()))
+
+
+def _tensorboard(logs: str | Path | None) -> list:
+    if not logs:
+        return []
+    if not importlib.util.find_spec("tensorboard"):
+        raise InputError("TensorBoard is not installed: pip install tensorboard, or leave its logs out")
+    return [keras.callbacks.TensorBoard(str(logs))]

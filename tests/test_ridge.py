@@ -22,29 +22,62 @@ def test_the_dual_agrees_with_scikit_learn(data):
     assert np.allclose(dual, reference.dual_coef_, atol=1e-4)
 
 
-def test_the_weights_of_the_head_agree_with_the_primal_solution(data):
+@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_weights_of_the_head_agree_with_scikit_learn(data, way, weighted):
     features, targets = data
-    dual = ridge.solve(ridge.gram(features), targets, 0.3)
-    reference = Ridge(alpha=0.3, fit_intercept=False).fit(features, ridge.signs(targets))
-    assert np.allclose(ridge.weights(features, dual), reference.coef_.T, atol=1e-4)
+    counts = np.random.default_rng(1).uniform(0.5, 2, 60).astype(np.float32) if weighted else 1
+    reference = Ridge(alpha=0.3, fit_intercept=False).fit(
+        features, ridge.signs(targets), sample_weight=counts if weighted else None
+    )
+    head = way(features, targets, counts).solve(0.3)  # the vectors have length 1, so a share of 0.3 is 0.3
+    assert np.allclose(head, reference.coef_.T, atol=1e-4)
 
 
-def test_left_out_is_what_a_head_says_that_was_solved_without_the_picture(data):
+@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
+def test_longer_vectors_want_the_same_share_of_penalty(data, way):
     features, targets = data
-    exact = ridge.left_out(ridge.gram(features), targets, 0.3)
+    assert np.allclose(way(3 * features, targets).solve(0.3) * 3, way(features, targets).solve(0.3), atol=1e-4)
+
+
+def test_the_way_with_less_memory_is_taken(data):
+    features, targets = data
+    assert isinstance(ridge.solver(features, targets), ridge.Dual)
+    assert isinstance(ridge.solver(features[:, :20], targets), ridge.Primal)
+
+
+def test_balanced_classes_count_alike(data):
+    features, targets = data
+    few = np.flatnonzero((targets == 0) | (np.arange(60) < 30))
+    reference = Ridge(alpha=0.3, fit_intercept=False)
+    share = np.bincount(targets[few])[targets[few]]
+    reference.fit(features[few], ridge.signs(targets[few]), sample_weight=len(few) / (3 * share))
+    assert np.allclose(ridge.solver(features[few], targets[few], True).solve(0.3), reference.coef_.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_left_out_is_what_a_head_says_that_was_solved_without_the_picture(data, way, weighted):
+    features, targets = data
+    counts = np.random.default_rng(1).uniform(0.5, 2, 60).astype(np.float32) if weighted else np.ones(60, np.float32)
+    exact = way(features, targets, counts).left_out(0.3)
     for out in (0, 17, 59):
         rest = np.arange(60) != out
-        head = Ridge(alpha=0.3, fit_intercept=False).fit(features[rest], ridge.signs(targets)[rest])
+        head = Ridge(alpha=0.3, fit_intercept=False)
+        head.fit(features[rest], ridge.signs(targets)[rest], sample_weight=counts[rest])
         assert np.allclose(exact[out], head.predict(features[[out]])[0], atol=1e-4)
 
 
 def test_portions_change_nothing(data, monkeypatch):
     features, targets = data
     whole, across = ridge.gram(features), ridge.gram(features[:7], features)
-    dual = ridge.solve(whole, targets, 0.3)
-    weights = ridge.weights(features, dual)
+    solved = [way(features, targets).solve(0.3) for way in (ridge.Dual, ridge.Primal)]
+    left = [way(features, targets).left_out(0.3) for way in (ridge.Dual, ridge.Primal)]
     monkeypatch.setattr(ridge, "PORTION", 16)
     assert np.allclose(ridge.gram(features), whole, atol=1e-6)
     assert np.allclose(ridge.gram(features[:7], features), across, atol=1e-6)
-    assert np.allclose(ridge.weights(features, dual), weights, atol=1e-6)
     assert np.allclose(whole, features @ features.T, atol=1e-6)
+    for at, way in enumerate((ridge.Dual, ridge.Primal)):
+        assert np.allclose(way(features, targets).solve(0.3), solved[at], atol=1e-5)
+        assert np.allclose(way(features, targets).left_out(0.3), left[at], atol=1e-4)
+    assert np.allclose(ridge.answers(features, solved[0]), features @ solved[0], atol=1e-5)

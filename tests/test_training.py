@@ -1,82 +1,131 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from conftest import brightness
 
-from sneakerlib import augment, catalog, evaluation, modelfolder, models, pipeline, ridge, training
+from sneakerlib import InputError, augment, models, pipeline, training
+from sneakerlib.quiet import keras
 
 
 @pytest.fixture
 def batches(fresh, tmp_path):
     """Training and validation batches of pictures whose classes are told apart by their brightness."""
-    split = catalog.split(fresh, val=0.25, test=0)
-    pixels = pipeline.pack(split, 32, tmp_path / "cache", progress=False)
-    pixels = pipeline.Pixels(pixels.array.copy(), pixels.row, 32)
-    for path, label in zip(split.path, split.label, strict=True):
-        pixels.array[pixels.row[path]] //= 4 if label == "one" else 1
+    split, pixels = brightness(fresh, tmp_path)
     return [pipeline.batches(split, pixels, name, batch_size=4) for name in ("train", "val")]
 
 
-def test_a_solved_head_agrees_with_scikit_learn(batches):
-    train, val = batches
-    model = models.classifier(models.backbone(size=32), ["one", "two"])
-    history = training.fit_linear(model, train, val)
-    body = models.features(model)
-    x, reference = (
-        training.predict(body, train),
-        make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)),
-    )
-    reference.fit(x, train.targets)
-    logits = training.predict(model, train)
-    assert np.allclose(logits[:, 1] - logits[:, 0], reference.decision_function(x), atol=1e-2)
-    assert history.accuracy.iloc[0] == reference.score(x, train.targets)
+def trained(batches, seed=0, **options):
+    """All weights of a small network after two epochs, on batches of its own, as a new process would have them."""
+    batches = [b and pipeline.Batches(b.catalog, b.pixels, b.labels, 4, b.shuffle, b.seed) for b in batches]
+    training.seed_everything(seed)
+    model = models.scratch(["one", "two"], 32, filters=(4, 4))
+    options = {"epochs": 2, "augmentation": augment.crops(seed), "progress": False} | options
+    history = training.fit(model, *batches, **options)
+    return np.concatenate([weight.ravel() for weight in model.get_weights()]), history
 
 
-def test_a_solved_head_agrees_with_scikit_learn_for_three_classes(table, tmp_path):
-    pixels = pipeline.pack(table, 32, tmp_path, progress=False)
-    train, val = (pipeline.batches(table, pixels, split) for split in ("train", "val"))
-    model = models.linear(train.labels, 32)
-    training.fit_linear(model, train, val)
-    x = training.predict(models.features(model), train)
-    reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000)).fit(x, train.targets)
-    assert np.allclose(training.predict(model, train), reference.decision_function(x), atol=1e-2)
+def answers(model, batches):
+    return model.predict_on_batch(batches.pixels.array[batches.rows].astype("float32"))
 
 
 def test_same_seed_same_weights_another_seed_others(batches):
-    def weights(seed):
-        training.seed_everything(seed)
-        model = models.scratch(["one", "two"], 32, filters=(4, 4))
-        training.fit(model, *batches, epochs=2, augmentation=augment.light(seed), progress=False)
-        return np.concatenate([weight.ravel() for weight in model.get_weights()])
-
-    first = weights(0)
-    assert np.array_equal(first, weights(0))
-    assert not np.array_equal(first, weights(1))
+    first, _ = trained(batches)
+    assert np.array_equal(first, trained(batches)[0])
+    assert not np.array_equal(first, trained(batches, seed=1)[0])
 
 
 def test_training_learns_and_keeps_the_best_epoch(batches):
     training.seed_everything(0)
     model = models.scratch(["one", "two"], 32, filters=(8, 8), dropout=0)
     history = training.fit(model, *batches, epochs=8, rate=0.01, progress=False)
-    assert list(history.columns) == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert list(history.columns) == ["loss", "accuracy", "val_loss", "val_accuracy", "pixels", "kept"]
     assert history.loss.iloc[-1] < history.loss.iloc[0]
-    right = training.predict(model, batches[1]).argmax(1) == batches[1].targets
+    right = answers(model, batches[1]).argmax(1) == batches[1].targets
     assert right.mean() == pytest.approx(history.val_accuracy.max())
+    assert history.val_accuracy[history.kept].tolist() == [history.val_accuracy.max()]
 
 
-def test_fine_tuning_changes_the_backbone_but_not_its_statistics(batches):
-    model = models.classifier(models.backbone(size=32), ["one", "two"])
-    before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-    history = training.fine_tune(model, *batches, epochs=1, progress=False)
-    changed = {
-        name
-        for name, old in before.items()
-        if any(map(np.any, (a != b for a, b in zip(old, model.get_layer(name).get_weights(), strict=True))))
-    }
-    assert history.index.tolist() == [0, 1]
-    assert "conv_stem" in changed
-    assert not any("bn" in name for name in changed)
+class Stopped(BaseException):
+    """What kills a training here."""
+
+
+def stop_after(epochs, monkeypatch):
+    """Let a training die right after the state of some epoch was written."""
+    original = training.Keeper.on_epoch_end
+
+    def dying(self, epoch, logs=None):
+        original(self, epoch, logs)
+        if epoch + 1 == epochs:
+            raise Stopped
+
+    monkeypatch.setattr(training.Keeper, "on_epoch_end", dying)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4])
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(batches, tmp_path, monkeypatch, epochs):
+    whole, history = trained(batches, epochs=4)
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        stop_after(epochs, patched)
+        trained(batches, epochs=4, checkpoint=tmp_path / "c")
+    resumed, again = trained(batches, epochs=4, checkpoint=tmp_path / "c")
+    assert np.array_equal(whole, resumed)
+    assert history.equals(again)
+
+
+def staged(fresh, tmp_path, **options):
+    """A network for pictures of 48 pixels, trained on those of 32 first."""
+    training.seed_everything(0)
+    stages = []
+    for size, epochs in ((32, 2), (48, 2)):
+        split, pixels = brightness(fresh, tmp_path, size)
+        train, val = pipeline.learned_and_judged(split, pixels, ["one", "two"], seed=0)
+        stages.append(training.Stage(models.scratch(["one", "two"], size, filters=(4, 4)), train, val, epochs))
+    history = training.fit_stages(stages, 0.01, augmentation=augment.light(0), progress=False, **options)
+    return stages, history
+
+
+def test_a_stage_takes_over_what_the_one_before_has_learned(fresh, tmp_path):
+    stages, history = staged(fresh, tmp_path)
+    assert history.pixels.tolist() == [32, 32, 48, 48]
+    assert history.loss.iloc[2] < history.loss.iloc[0]
+    assert not history.kept.iloc[:2].any()  # smaller pictures are no match
+    right = answers(stages[-1].model, stages[-1].val).argmax(1) == stages[-1].val.targets
+    assert right.mean() == history.val_accuracy[history.kept].iloc[0]
+
+
+def test_stages_go_on_where_they_were_stopped(fresh, tmp_path, monkeypatch):
+    whole, history = staged(fresh, tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        stop_after(3, patched)
+        staged(fresh, tmp_path, checkpoint=tmp_path / "c")
+    resumed, again = staged(fresh, tmp_path, checkpoint=tmp_path / "c")
+    assert history.equals(again)
+    pairs = zip(whole[-1].model.get_weights(), resumed[-1].model.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_without_validation_the_last_epoch_is_kept(batches):
+    _, history = trained([batches[0], None])
+    assert history.kept.tolist() == [False, True]
+    assert history.val_accuracy.isna().all()
+
+
+def test_class_weights_let_every_class_count_alike():
+    targets = np.array([0] * 30 + [1] * 10)
+    weights = training.class_weights(targets)
+    assert weights[0] * 30 == pytest.approx(weights[1] * 10)
+    assert np.mean([weights[target] for target in targets]) == pytest.approx(1)
+
+
+def test_class_weights_change_what_is_learned(batches):
+    rows = batches[0].catalog
+    few = pipeline.Batches(
+        rows[rows.label.eq("one") | rows.path.eq(rows.path[rows.label.eq("two")].iloc[0])],
+        batches[0].pixels,
+        ["one", "two"],
+        4,
+    )
+    plain, weighted = (trained([few, batches[1]], balanced=balanced)[0] for balanced in (False, True))
+    assert not np.array_equal(plain, weighted)
 
 
 def test_progress_tells_that_it_compiles_and_how_long_it_takes(batches, capsys):
@@ -85,16 +134,37 @@ def test_progress_tells_that_it_compiles_and_how_long_it_takes(batches, capsys):
     assert "compiling" in lines[0]
     assert "epoch   1/2" in lines[1]
     assert "s left" in lines[1]
+    assert " 0 s left" in lines[2]
 
 
-def test_predictions_keep_the_order_of_the_catalog(batches):
-    train, _ = batches
-    model = models.linear(["one", "two"], 32)
-    x = train.pixels.array[train.rows].astype("float32")
-    assert np.allclose(training.predict(model, train), model.predict_on_batch(x), atol=1e-4)
+def test_who_watches_sees_a_bar_move(batches, capsys, monkeypatch):
+    monkeypatch.setattr(training, "watched", lambda: True)
+    training.fit(models.scratch(["one", "two"], 32, filters=(4,)), *batches, epochs=1)
+    assert "#" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("recipe", [augment.light, augment.standard])
+def test_logs_without_tensorboard_are_an_error_that_says_what_to_install(batches, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        trained(batches, logs=tmp_path)
+
+
+def test_logs_are_written_by_the_callback_of_keras(batches, tmp_path, monkeypatch):
+    class Logged(keras.callbacks.Callback):
+        def __init__(self, folder):
+            super().__init__()
+            assert folder == str(tmp_path)
+
+        def on_epoch_end(self, epoch, logs=None):
+            (tmp_path / f"{epoch}.log").write_text(f"{logs['val_accuracy']}")
+
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(keras.callbacks, "TensorBoard", Logged)
+    trained(batches, logs=tmp_path)
+    assert sorted(file.name for file in tmp_path.glob("*.log")) == ["0.log", "1.log"]
+
+
+@pytest.mark.parametrize("recipe", [augment.light, augment.crops, augment.standard])
 def test_augmentation_changes_training_pictures_only(recipe):
     changes = recipe(0)
     picture = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
@@ -102,23 +172,8 @@ def test_augmentation_changes_training_pictures_only(recipe):
     assert not np.allclose(changes(picture, training=True), picture)
 
 
-def test_a_second_order_head_learns_and_survives_saving(table, tmp_path):
-    labels = sorted(set(table.label))
-    model = models.second_order(models.backbone(size=64), labels)
-    history = training.fit_second_order(model, table, labels, tmp_path / "cache", progress=False)
-    assert history.strength.tolist() == list(ridge.STRENGTHS)
-    modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")
-    saved = modelfolder.load(tmp_path / "m")
-    answers = evaluation.predictions(saved, table, "val", tmp_path / "cache")
-    assert answers.correct.mean() == history.val_accuracy.max()
-    surprise = [-np.log(row[f"p_{row['label']}"]) for _, row in answers.iterrows()]
-    assert np.mean(surprise) < np.log(len(labels))  # the probabilities say more than guessing does
-
-
-def test_the_temperature_undoes_a_scale():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (20_000, 4))
-    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    targets = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    assert training.fit_temperature(logits, targets) == pytest.approx(1, abs=0.05)
-    assert training.fit_temperature(logits * 7, targets) == pytest.approx(7, abs=0.35)
+def test_an_augmentation_serves_pictures_of_several_sizes():
+    changes = augment.crops(0)
+    for size in (32, 48):
+        network = training.augmented(models.linear(["a", "b"], size), changes)
+        assert network.predict_on_batch(np.zeros((1, size, size, 3), "float32")).shape == (1, 2)

@@ -1,0 +1,164 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sneakerlib import InputError, auto, catalog, cli, engines, evaluation, modelfolder, models, recipes
+
+SMALL = {"linear": 16, "scratch": 32, "frozen": 64, "second-order": "64,96", "fine-tune-top": 64, "fine-tune": 64}
+SMALL["tuned-second-order"] = 64
+
+
+def train(table, recipe, out, **options):
+    trained = recipes.RECIPES[recipe].epochs and not options.get("minutes")
+    options = {"size": SMALL[recipe], "epochs": 1 if trained else None} | options
+    return recipes.train(table, recipe, out, progress=False, **options)
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES)
+def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp_path, recipe, monkeypatch):
+    monkeypatch.setattr(recipes, "TUNED", 64)
+    history = train(table, recipe, tmp_path / "m", cache=tmp_path / "c")
+    saved = modelfolder.load(tmp_path / "m")
+    answers = evaluation.predictions(saved, table, "val", tmp_path / "c")
+    assert answers.correct.mean() == pytest.approx(modelfolder.reached(history))
+    assert saved.info["recipe"] == recipe
+    assert not list((tmp_path / "c").glob("training-*"))
+
+
+def test_several_backbones_and_mirror_images_are_for_second_order(table, tmp_path):
+    options = {"backbone": "efficientnet-lite0,efficientnet-lite1", "flip": True}
+    train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", **options)
+    saved = modelfolder.load(tmp_path / "m")
+    assert saved.size == 96
+    assert saved.info["settings"]["backbones"] == ["efficientnet-lite0", "efficientnet-lite1"]
+    assert saved.info["backbone"] == "efficientnet-lite0_efficientnet-lite1"
+
+
+def test_fine_tuned_and_mirrored(table, tmp_path):
+    plain, both = (tmp_path / name for name in ("plain", "both"))
+    train(table, "fine-tune", plain, cache=tmp_path / "c")
+    train(table, "fine-tune", both, cache=tmp_path / "c", flip=True)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype("float32")
+    one, two = (modelfolder.load(folder).model.predict_on_batch for folder in (plain, both))
+    assert np.allclose(two(picture), (one(picture) + one(picture[:, :, ::-1])) / 2, atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["scratch", "fine-tune", "second-order"])
+def test_a_final_model_keeps_the_score_that_it_had_before(table, tmp_path, recipe):
+    histories = [train(table, recipe, tmp_path / f"{final}", cache=tmp_path / "c", final=final) for final in (0, 1)]
+    assert histories[0].equals(histories[1])
+    first, second = (modelfolder.load(tmp_path / f"{final}").model.get_weights() for final in (0, 1))
+    assert any(not np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_balanced_classes_lead_to_other_weights(table, tmp_path):
+    rows = table.drop(table.index[table.label.eq("aero")][:8])
+    rows.attrs = table.attrs
+    for balanced in (False, True):
+        train(rows, "second-order", tmp_path / f"{balanced}", cache=tmp_path / "c", balanced=balanced, size=64)
+    one, other = (modelfolder.load(tmp_path / f"{balanced}").model.get_weights()[-2] for balanced in (False, True))
+    assert not np.allclose(one, other)
+
+
+def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "MANY", 10)
+    monkeypatch.setattr(recipes, "FEWER_CHANNELS", 4)
+    train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", size=64)
+    kernel, _ = modelfolder.load(tmp_path / "m").model.get_layer("logits").get_weights()
+    assert kernel.shape == (2 * 4 * 5 // 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recipe": "magic"}, "there is no recipe 'magic': use auto, linear"),
+        ({"recipe": "frozen", "epochs": 3}, "solved, not trained by epochs: leave --epochs out"),
+        ({"recipe": "frozen", "minutes": 3}, "takes no budget of minutes: leave --minutes out"),
+        ({"recipe": "scratch", "flip": True}, "does not look at mirror images: leave --flip out"),
+        ({"recipe": "frozen", "backbone": "a,b"}, "frozen takes one backbone: give one"),
+        ({"recipe": "fine-tune", "size": "96,128"}, "fine-tune takes one size: give one"),
+        ({"recipe": "linear", "size": "large"}, "size 'large' is no number of pixels"),
+        ({"recipe": "linear", "size": 4}, "size 4 is too small"),
+        ({"recipe": "scratch", "epochs": 0}, "epochs must be at least 1"),
+        ({"recipe": "auto", "epochs": 3}, "auto decides by minutes: leave --epochs out"),
+        ({"recipe": "auto", "minutes": 0}, "minutes must be more than 0"),
+        ({"recipe": "linear", "logs": "logs"}, "writes no logs: leave --logs out"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_an_error(table, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        recipes.train(table, out=tmp_path / "m", cache=tmp_path / "c", progress=False, **options)
+    assert not (tmp_path / "m").exists()
+
+
+def test_auto_tries_the_costlier_only_while_time_is_left(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(auto, "ways", lambda names: [("second-order", {"sizes": (size,)}) for size in (64, 96, 128)])
+    cost = iter([1.0, 1e9])
+    monkeypatch.setattr(auto, "describing", lambda task, recipe: next(cost))
+    recipes.train(table, "auto", tmp_path / "m", cache=tmp_path / "c", minutes=5)
+    info = modelfolder.load(tmp_path / "m").info
+    tried = info["settings"]["tried"]
+    assert [one["sizes"] for one in tried] == [[64], [96]]
+    assert info["val_accuracy"] == max(one["val_accuracy"] for one in tried)
+    assert "would take 1000000000 s" in capsys.readouterr().out
+
+
+def test_auto_gives_the_rest_of_its_time_to_fine_tuning(table, tmp_path, monkeypatch):
+    given = {}
+
+    def spy(task):
+        given["minutes"] = task.minutes
+        return recipes.RECIPES["linear"].run(dataclasses.replace(task, sizes=(16,)))
+
+    names = ("second-order", "tuned-second-order")
+    spied = {name: dataclasses.replace(recipes.RECIPES[name], run=spy) for name in names}
+    monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES | spied)
+    monkeypatch.setattr(auto, "describing", lambda task, recipe: 60.0)
+    recipes.train(table, "auto", tmp_path / "m", cache=tmp_path / "c", minutes=10, progress=False)
+    assert 8 < given["minutes"] < 9
+
+
+def test_the_larger_sisters_come_along_where_they_are_installed(monkeypatch):
+    assert auto.ways(("efficientnet-lite0",))[1][1]["backbones"][-1] == "efficientnet-lite2"
+    monkeypatch.setattr(auto, "installed", lambda name: name.endswith("0"))
+    assert auto.ways(("efficientnet-lite0",))[1][1]["backbones"] == ("efficientnet-lite0",)
+    assert auto.ways(("resnet50",))[2][1]["backbones"] == ("resnet50",)
+
+
+def test_the_time_that_describing_takes_is_measured_on_what_is_new(fresh, tmp_path):
+    network = models.features(models.linear(["a", "b"], 16))
+    assert engines.seconds(network, fresh, tmp_path) > 0
+    engines.features(fresh, network, cache=tmp_path, progress=False)
+    assert engines.seconds(network, fresh, tmp_path) == 0
+
+
+def test_killed_while_it_trains_the_same_command_goes_on_to_the_same_model(shoes, tmp_path):
+    """SIGKILL after the first epoch; what comes out equals what an undisturbed training gives, weight by weight."""
+    rows = tmp_path / "c.csv"
+    assert cli.main(["split", str(shoes), "--out", str(rows), "--no-features"]) == 0
+    options = [str(rows), "--recipe", "scratch", "--size", "32", "--epochs", "12", "--json"]
+    command = [sys.executable, "-m", "sneakerlib.cli", "train", *options, "--out", str(tmp_path / "killed")]
+    cache = tmp_path / "cache"
+    process = subprocess.Popen(command, env=os.environ | {"SNEAKERLIB_CACHE": str(cache)}, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(cache.glob("training-*/state.npz")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = np.load(next(cache.glob("training-*/state.npz")))
+    assert 1 <= len(json.loads(str(left["history"]))) < 12
+    table = catalog.load(rows)
+    for name, where in (("killed", cache), ("whole", tmp_path / "other")):
+        train(table, "scratch", tmp_path / name, cache=where, epochs=12)
+    killed, whole = (modelfolder.load(tmp_path / name) for name in ("killed", "whole"))
+    pairs = zip(killed.model.get_weights(), whole.model.get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    assert killed.history.equals(whole.history)
