@@ -19,11 +19,11 @@ from sneakerlib import auto, catalog, clean, engines, evaluation, models, recipe
 from sneakerlib.backbones import LITES
 
 STRENGTH = 0.1  # share of the mean squared length, of the penalty
-ENSEMBLE = {"backbones": tuple(LITES), "sizes": (auto.LARGE,), "flip": True}  # what the recipe `auto` takes
+ENSEMBLE = {"backbones": tuple(LITES), "sizes": (auto.LARGE,), "flip": False}  # the second that the recipe `auto` tries
 WAYS = {
     "Lite0, 224 px": {"backbones": ("efficientnet-lite0",), "sizes": (224,), "flip": False},
     "Lite0, 288 px": {"backbones": ("efficientnet-lite0",), "sizes": (288,), "flip": False},
-    "Lite0 to 2, 288 px, mirrored": ENSEMBLE,
+    "Lite0 to 2, 288 px": ENSEMBLE,
 }
 EPOCHS = 6  # of fine-tuning, as the recipe has it
 

@@ -14,6 +14,7 @@ from sneakerlib.weights import installed
 
 MINUTES = 5.0  # unless told otherwise
 LARGE = 288  # pixels, for the costlier models: on real photographs 0.5 to 0.7 points better than 224
+MEASURING = 30.0  # seconds that building and exporting a network takes, before it is known what describing will cost
 LEAST_TUNING = 0.03  # seconds per training picture; in less time fine-tuning does not come far
 
 
@@ -25,7 +26,7 @@ def ways(backbones: tuple[str, ...]) -> list[tuple[str, dict]]:
     """
     if backbones == (models.OFFLINE,):
         backbones = tuple(name for name in LITES if installed(name))
-    large = {"backbones": backbones, "sizes": (LARGE,), "flip": True}
+    large = {"backbones": backbones, "sizes": (LARGE,)}
     return [("second-order", {}), ("second-order", large), ("tuned-second-order", large)]
 
 
@@ -43,13 +44,19 @@ def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict
     found, tried = None, []
     for recipe, changes in ways(task.backbones):
         one = dataclasses.replace(task, minutes=None, **changes)
-        cost = describing(one, recipe) if found else 0.0
         left = budget - (time.monotonic() - begun)
+        cost = MEASURING if found else 0.0
+        if found and left > MEASURING:
+            cost = describing(one, recipe)
+            left = budget - (time.monotonic() - begun)
         if recipes[recipe].budget:
             one = dataclasses.replace(one, minutes=max(0.0, left - cost) / 60)
             cost += LEAST_TUNING * len(usable(task.catalog, "train"))
         if found and cost > left:
-            _say(task, f"{recipe} of {'+'.join(one.backbones)} would take {cost:.0f} s, {max(0, left):.0f} s are left")
+            _say(
+                task,
+                f"{recipe} of {'+'.join(one.backbones)} would take {cost:.0f} s or more, {max(0, left):.0f} s are left",
+            )
             continue
         model, history = recipes[recipe].run(one)
         score, spent = modelfolder.reached(history), round(time.monotonic() - begun, 1)

@@ -22,7 +22,7 @@ from sneakerlib.runs import BESIDE, replacing, write_json
 QUICK = {
     "CLASSES": 3,
     "PER_CLASS": 16,
-    "EPOCHS": 2,
+    "EPOCHS": 12,
     "STORY_EPOCHS": 1,
     "FINE_TUNE_EPOCHS": 1,
     "SIZE": 64,

@@ -123,12 +123,14 @@ def export(model) -> bytes:
         return tf.lite.TFLiteConverter.from_concrete_functions([call], holder).convert()
 
 
-def engine(model, cache: str | Path | None = None) -> LiteRT | Keras:
-    """The fastest exact way to run a network here; exported once, then read from the cache.
+def engine(model, cache: str | Path | None = None, keep: bool = True) -> LiteRT | Keras:
+    """The fastest exact way to run a network here.
 
     Args:
         model: A Keras model with one input of fixed size and one output.
         cache: Folder of exported networks. Defaults to the user's cache folder.
+        keep: Export once, then read from the cache; False for a network that will not be run again.
+            Defaults to True.
     """
     from sneakerlib.quiet import keras
 
@@ -143,8 +145,9 @@ def engine(model, cache: str | Path | None = None) -> LiteRT | Keras:
         content = export(model)
     except Exception:  # a layer that LiteRT lacks: the converter raises what it likes
         return Keras(model)
-    with replacing(file) as beside:
-        beside.write_bytes(content)
+    if keep:
+        with replacing(file) as beside:
+            beside.write_bytes(content)
     return LiteRT(content)
 
 
@@ -154,6 +157,22 @@ def fingerprint(model) -> str:
     for weights in model.get_weights():
         digest.update(np.ascontiguousarray(weights))
     return digest.hexdigest()[:12]
+
+
+def answers(model, catalog: pd.DataFrame, progress: bool = True) -> np.ndarray:
+    """What a model says of every picture, now; nothing is kept.
+
+    Args:
+        model: A Keras model with one input of fixed size and one output.
+        catalog: Rows of pictures that can be read.
+        progress: Show a bar. Defaults to True.
+
+    Returns:
+        Array of shape (pictures, classes), in the order of the catalog.
+    """
+    with pictures.quietly():
+        found = engine(model, keep=False).map(_loader(catalog, model.input_shape[1]), catalog.path)
+        return np.stack(list(watch(found, len(catalog), "classifying", progress)))
 
 
 def seconds(network: Any, catalog: pd.DataFrame, cache: str | Path | None = None, most: int = 32) -> float:

@@ -18,16 +18,13 @@ BATCH = 32
 ECE_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
 
-def predictions(
-    saved, catalog: pd.DataFrame, split: str | None = "test", cache: str | Path | None = None
-) -> pd.DataFrame:
+def predictions(saved, catalog: pd.DataFrame, split: str | None = "test") -> pd.DataFrame:
     """Ask a model about every picture of a split.
 
     Args:
         saved: From `modelfolder.load`.
         catalog: The table; pictures of classes that the model does not know are left out.
         split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
-        cache: Folder of answers given before. Defaults to the user's cache folder.
 
     Returns:
         One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class; these
@@ -38,14 +35,13 @@ def predictions(
     """
     from sneakerlib import engines
 
-    known = usable(catalog)
-    known = known[known.label.isin(saved.labels)]
-    rows = usable(known, split)
+    rows = usable(catalog, split)
+    rows = rows[rows.label.isin(saved.labels)]
     if rows.empty:
         raise InputError(
             f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
         )
-    probabilities = saved.probabilities(engines.features(rows, saved.model, cache=cache))
+    probabilities = saved.probabilities(engines.answers(saved.model, rows))
     table = rows[["path", "label"]].reset_index(drop=True)
     table["predicted"] = np.array(saved.labels)[probabilities.argmax(1)]
     table["confidence"] = probabilities.max(1)

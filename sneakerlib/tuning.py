@@ -32,7 +32,7 @@ def plan(epochs: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[int, int]]:
         Size and epochs of each stage that has any.
 
     >>> plan(6), plan(1), plan(9)
-    ([(96, 3), (128, 2), (160, 1)], [(160, 1)], [(96, 5), (128, 3), (160, 1)])
+    ([(96, 3), (128, 2), (160, 1)], [(160, 1)], [(96, 5), (128, 2), (160, 2)])
     """
     shares = SHARES[-len(sizes) :]
     bounds = [round(epochs * sum(shares[at:]) / sum(shares)) for at in range(len(sizes))]  # epochs from this size on

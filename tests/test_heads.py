@@ -97,7 +97,7 @@ def test_a_second_order_head_survives_saving(table, tmp_path):
     history = heads.fit_second_order(model, described)
     modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")
     saved = modelfolder.load(tmp_path / "m")
-    answers = evaluation.predictions(saved, table, "val", tmp_path / "cache")
+    answers = evaluation.predictions(saved, table, "val")
     assert answers.correct.mean() == modelfolder.reached(history) == saved.info["val_accuracy"]
 
 

