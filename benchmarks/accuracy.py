@@ -91,7 +91,9 @@ def report(name: str, grams: list[np.ndarray], rows: pd.DataFrame) -> None:
     begun, right = time.monotonic(), np.zeros(len(targets), bool)
     for gram, (learn, test) in zip(grams, folds(rows), strict=True):
         inner = gram[np.ix_(learn, learn)]
-        dual = ridge.solve(inner, targets[learn], STRENGTH * float(np.diag(inner).mean()))
+        strength = STRENGTH * float(np.diag(inner).mean())
+        counts = ridge.trust(ridge.left_out(inner, targets[learn], strength), targets[learn])
+        dual = ridge.solve(inner, targets[learn], strength, counts)
         right[test] = (gram[np.ix_(test, learn)] @ dual).argmax(1) == targets[test]
     low, high = evaluation.wilson_interval(int(right.sum()), len(right))
     print(

@@ -141,35 +141,49 @@ def fit_second_order(
 ) -> pd.DataFrame:
     """Solve the head of a second-order model in closed form.
 
+    Each strength of the penalty is tried, then the best once more, with labels counting little that are doubted by a
+    head solved without them (`ridge.trust`). Validation decides; of equals the later one is taken.
+
     Args:
         model: From `models.second_order`, changed in place.
-        described: From `describe`: training pictures are learned from, validation pictures choose the strength.
+        described: From `describe`: training pictures are learned from, validation pictures decide.
         strengths: Of the ridge penalty, to choose from; see `ridge.STRENGTHS`. Defaults to 0.025 to 0.4.
         balanced: Let every class count alike, however many pictures it has. Defaults to False.
-        final: Once the strength is chosen, solve again on training and validation pictures together.
-            Defaults to False.
+        final: Once all is decided, solve again on training and validation pictures together. Defaults to False.
 
     Returns:
-        History with one row per strength: strength, accuracy and val_accuracy, of heads solved on training pictures
-        only, and whether it was kept: the best, of equals the strongest.
+        History with one row per attempt: strength, doubted (pictures that count little), accuracy and val_accuracy, of
+        heads solved on training pictures only, and whether it was kept.
     """
     (seen, targets), (unseen, wanted) = described.train, described.val
+    tried, solved = [], []
+
+    def attempt(way: ridge.Dual | ridge.Primal, strength: float, doubted: int = 0) -> None:
+        kernel = way.solve(strength)
+        logits = ridge.answers(unseen, kernel)
+        shares = _share(ridge.answers(seen, kernel), targets), _share(logits, wanted)
+        tried.append((strength, doubted, *shares))
+        solved.append((kernel, logits))
+
     solver = ridge.solver(seen, targets, balanced)
-    tried = []
     for strength in sorted(strengths):
-        kernel = solver.solve(strength)
-        answers = [ridge.answers(x, kernel) for x in (seen, unseen)]
-        right = [_share(answers[0], targets), _share(answers[1], wanted)]
-        tried.append((strength, *right, kernel, answers[1]))
-    strength, _, _, kernel, logits = max(tried, key=lambda one: (one[2], one[0]))
+        attempt(solver, strength)
+    best = max(tried, key=lambda one: (one[3], one[0]))[0]
+    counts = ridge.trust(solver.left_out(best), targets)
+    attempt(solver.counting(counts), best, int((counts < 1).sum()))
+    history = pd.DataFrame(tried, columns=["strength", "doubted", "accuracy", "val_accuracy"])
+    chosen = max(history.index, key=lambda at: (history.val_accuracy[at], at))
+    kernel, logits = solved[chosen]
     if final:
-        solver = ridge.solver(described.vectors, described.targets, balanced)
-        kernel, logits, wanted = solver.solve(strength), solver.left_out(strength), described.targets
+        strength, doubted = tried[chosen][:2]
+        solver, wanted = ridge.solver(described.vectors, described.targets, balanced), described.targets
+        if doubted:
+            solver = solver.counting(ridge.trust(solver.left_out(strength), wanted))
+        kernel, logits = solver.solve(strength), solver.left_out(strength)
     scale = 1 / fit_temperature(logits.astype(float), wanted)  # ridge answers from -1 to 1: too flat for probabilities
     model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])
-    history = pd.DataFrame([one[:3] for one in tried], columns=["strength", "accuracy", "val_accuracy"])
-    history["kept"] = history.strength.eq(strength)
-    return history.set_index(pd.RangeIndex(1, len(tried) + 1, name="epoch"))
+    history["kept"] = history.index == chosen
+    return history.set_index(pd.RangeIndex(1, len(history) + 1, name="epoch"))
 
 
 def ridge_head(features: np.ndarray, targets: np.ndarray, strength: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

@@ -77,17 +77,34 @@ def keras_dense(channels, classes):
 def test_a_ridge_head_is_chosen_on_validation_and_sure_where_it_is_right(blobs, final):
     model = keras_dense(8, 3)
     history = heads.fit_second_order(model, blobs, final=final)
-    assert history.strength.tolist() == list(ridge.STRENGTHS)
-    best = history.strength[history.kept].item()
-    assert history.val_accuracy.max() == history.val_accuracy[history.kept].item()
+    assert history.strength.tolist()[:-1] == list(ridge.STRENGTHS)
+    kept = history[history.kept].iloc[0]
+    assert history.val_accuracy.max() == kept.val_accuracy
     learned = (blobs.vectors, blobs.targets) if final else blobs.train
-    direction = ridge.solver(*learned).solve(best)
+    solver = ridge.solver(*learned)
+    if kept.doubted:
+        solver = solver.counting(ridge.trust(solver.left_out(kept.strength), learned[1]))
+    direction = solver.solve(kept.strength)
     kernel, _ = model.get_layer("logits").get_weights()
     assert np.allclose(kernel / np.linalg.norm(kernel), direction / np.linalg.norm(direction), atol=1e-5)
     logits = blobs.val[0] @ kernel
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     surprise = -np.log(p[np.arange(30), blobs.val[1]]).mean()
     assert surprise < np.log(3)  # the probabilities say more than guessing does
+
+
+def test_labels_that_are_wrong_for_certain_count_little():
+    rng = np.random.default_rng(0)
+    targets = np.arange(120) % 2
+    vectors = np.eye(2)[targets] * 3 + rng.normal(size=(120, 2))
+    given = targets.copy()
+    given[:10] = 1 - given[:10]
+    history = heads.fit_second_order(keras_dense(2, 2), Described(vectors.astype(np.float32), given, 90))
+    counts = ridge.trust(ridge.solver(vectors[:90], given[:90]).left_out(0.1), given[:90])
+    assert (counts[:10] < 1).mean() >= 0.8
+    assert (counts[10:] < 1).mean() <= 0.1
+    assert history.doubted.iloc[-1] >= 8
+    assert (history.doubted.iloc[:-1] == 0).all()
 
 
 def test_a_second_order_head_survives_saving(table, tmp_path):

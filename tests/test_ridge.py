@@ -81,3 +81,11 @@ def test_portions_change_nothing(data, monkeypatch):
         assert np.allclose(way(features, targets).solve(0.3), solved[at], atol=1e-5)
         assert np.allclose(way(features, targets).left_out(0.3), left[at], atol=1e-4)
     assert np.allclose(ridge.answers(features, solved[0]), features @ solved[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
+def test_other_counts_are_as_if_they_had_been_given_at_once(data, way):
+    features, targets = data
+    first, second = np.random.default_rng(2).uniform(0.5, 2, (2, 60)).astype(np.float32)
+    again = way(features, targets, first).counting(second).solve(0.3)
+    assert np.allclose(again, way(features, targets, first * second).solve(0.3), atol=1e-5)
