@@ -30,6 +30,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/twins.py
 	$(BIN)/python benchmarks/standardise.py
 
