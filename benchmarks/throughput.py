@@ -5,7 +5,6 @@ the numbers of pictures given (1,000 and 10,000 unless told otherwise; 50,000 ta
 here; nothing is needed from outside.
 """
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -82,12 +81,18 @@ def steps(rows: pd.DataFrame, size: int, most: float, scratch: Path) -> dict:
     }
 
 
+def most_memory() -> float:
+    """The most memory that this process has had, in GB (Linux); `ru_maxrss` would begin with its parent's."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e6
+
+
 def grown(count: int) -> None:
     """Describe, solve and pack this many pictures; print seconds and memory of the process."""
     with tempfile.TemporaryDirectory() as scratch:
         rows = folder_of(count, Path(scratch) / "pictures")
         labels = sorted(set(rows.label))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = most_memory()
         begun = time.monotonic()
         pipeline.pack(rows, 96, scratch, progress=False)
         packed = time.monotonic() - begun
@@ -100,7 +105,7 @@ def grown(count: int) -> None:
         solver = ridge.solver(*described.train)
         solver.solve(0.1)
         solved = time.monotonic() - begun
-        memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+        memory = most_memory() - before
         print(
             f"{count:>7} pictures: packing {packed:6.1f} s, describing at 96 px {spent:6.1f} s, "
             f"solving ({type(solver).__name__}, {described.vectors.shape[1]:,} channels) {solved:6.1f} s, "
