@@ -2,7 +2,7 @@
 
 python benchmarks/accuracy.py IMAGES [--tuned] [CLASSES ...] where CLASSES is a number: that many classes, in the order
 of their names' numbers. The labels are those of the folders, right or wrong; every readable picture counts. Nothing is
-chosen by these scores: the strength of the penalty is fixed beforehand. `--tuned` adds the recipe `tuned-second-order`,
+chosen by these scores while it runs: strength and counts are fixed. `--tuned` adds the recipe `tuned-second-order`,
 which fine-tunes a network in every fold and takes an hour where the others take minutes.
 """
 
