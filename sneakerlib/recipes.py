@@ -80,20 +80,24 @@ def _linear(task: Task) -> Trained:
 
 def _scratch(task: Task) -> Trained:
     def trained(catalog: pd.DataFrame, checkpoint: Path) -> Trained:
-        training.seed_everything(task.seed)
         model = models.scratch(task.labels, task.sizes[0])
         pixels = pipeline.pack(catalog, task.sizes[0], task.cache, task.progress)
-        train = pipeline.batches(catalog, pixels, "train", labels=task.labels, seed=task.seed)
-        judged = usable(catalog).split.eq("val").any()
-        val = pipeline.batches(catalog, pixels, "val", labels=task.labels) if judged else None
+        train, val = pipeline.learned_and_judged(catalog, pixels, task.labels, task.seed)
         changes, options = augment.light(task.seed), {"balanced": task.balanced, "progress": task.progress}
         return model, training.fit(
             model, train, val, task.epochs, augmentation=changes, checkpoint=checkpoint, logs=task.logs, **options
         )
 
-    model, history = trained(task.catalog, task.checkpoint)
+    return _trained(task, trained)
+
+
+def _trained(task: Task, train: Callable[[pd.DataFrame, Path], Trained]) -> Trained:
+    """Train; and if asked to, once more on validation pictures, too: the history still tells the score without them."""
+    training.seed_everything(task.seed)
+    model, history = train(task.catalog, task.checkpoint)
     if task.final:
-        model, _ = trained(_all_learned(task.catalog), task.checkpoint / "final")
+        training.seed_everything(task.seed)
+        model, _ = train(_all_learned(task.catalog), task.checkpoint / "final")
     return model, history
 
 
@@ -121,18 +125,21 @@ def _solve_second_order(task: Task, parts: list[keras.Model]) -> Trained:
 
 
 def _fine_tune_top(task: Task) -> Trained:
-    model = task.build(task.sizes[0])
-    return model, tuning.fine_tune_top(
-        model,
-        task.catalog,
-        task.labels,
-        task.epochs,
-        balanced=task.balanced,
-        seed=task.seed,
-        cache=task.cache,
-        checkpoint=task.checkpoint,
-        progress=task.progress,
-    )
+    def trained(catalog: pd.DataFrame, checkpoint: Path) -> Trained:
+        model = task.build(task.sizes[0])
+        return model, tuning.fine_tune_top(
+            model,
+            catalog,
+            task.labels,
+            task.epochs,
+            balanced=task.balanced,
+            seed=task.seed,
+            cache=task.cache,
+            checkpoint=checkpoint,
+            progress=task.progress,
+        )
+
+    return _trained(task, trained)
 
 
 def _fine_tune(task: Task) -> Trained:
@@ -148,7 +155,6 @@ def _fine_tune(task: Task) -> Trained:
         stages = _remembered(task.checkpoint / "stages.json", measure)
 
     def trained(catalog: pd.DataFrame, checkpoint: Path) -> Trained:
-        training.seed_everything(task.seed)
         return tuning.fine_tune(
             task.build,
             catalog,
@@ -162,9 +168,7 @@ def _fine_tune(task: Task) -> Trained:
             progress=task.progress,
         )
 
-    model, history = trained(task.catalog, task.checkpoint)
-    if task.final:
-        model, _ = trained(_all_learned(task.catalog), task.checkpoint / "final")
+    model, history = _trained(task, trained)
     return (models.mirrored(model) if task.flip else model), history
 
 

@@ -46,7 +46,7 @@ def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp
     assert not list((tmp_path / "c").glob("training-*"))
 
 
-@pytest.mark.parametrize("recipe", ["scratch", "second-order"])
+@pytest.mark.parametrize("recipe", ["scratch", "second-order", "fine-tune-top"])
 def test_a_final_model_keeps_the_score_that_it_had_before(table, tmp_path, recipe):
     plain = PLAIN if recipe == "second-order" else {}
     histories = [
