@@ -1,13 +1,13 @@
 """Five-fold cross-validated accuracy of second-order features on a picture folder, twins kept together.
 
-python benchmarks/accuracy.py IMAGES [--tuned] [CLASSES ...] where CLASSES is a number: that many classes, in the order
-of their names' numbers. The labels are those of the folders, right or wrong; every readable picture counts. Nothing is
-chosen by these scores while it runs: strength and counts are fixed. `--tuned` adds the recipe `tuned-second-order`,
-which fine-tunes a network in every fold and takes an hour where the others take minutes.
+python benchmarks/accuracy.py IMAGES [CLASSES ...] [--tuned CLASSES] where CLASSES is a number: that many classes, in
+the order of their names' numbers. The labels are those of the folders, right or wrong; every readable picture counts.
+Nothing is chosen by these scores while it runs: strength and counts are fixed. `--tuned` adds the recipe
+`tuned-second-order`, which fine-tunes a network in every fold and takes an hour where the others take minutes.
 """
 
+import argparse
 import re
-import sys
 import tempfile
 import time
 
@@ -15,48 +15,61 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from sneakerlib import auto, catalog, clean, engines, evaluation, models, recipes, ridge, training, tuning
+from sneakerlib import auto, catalog, clean, engines, evaluation, models, ridge, training, tuning
 from sneakerlib.backbones import LITES
 
 STRENGTH = 0.1  # share of the mean squared length, of the penalty
-ENSEMBLE = {"backbones": tuple(LITES), "sizes": (auto.LARGE,), "flip": False}  # the second that the recipe `auto` tries
-WAYS = {
-    "Lite0, 224 px": {"backbones": ("efficientnet-lite0",), "sizes": (224,), "flip": False},
-    "Lite0, 288 px": {"backbones": ("efficientnet-lite0",), "sizes": (288,), "flip": False},
-    "Lite0 to 2, 288 px": ENSEMBLE,
+ONE, ALL = ("efficientnet-lite0",), tuple(LITES)
+WAYS = {  # networks, pixels, whether they see the middle of a picture as well
+    "Lite0, 224 px": (ONE, 224, False),
+    "Lite0, 288 px": (ONE, auto.LARGE, False),
+    "Lite0, 288 px, zoomed": (ONE, auto.LARGE, True),
+    "Lite0 to 2, 288 px, zoomed": (ALL, auto.LARGE, True),  # the second that the recipe `auto` tries
 }
 EPOCHS = 6  # of fine-tuning, as the recipe has it
 
 
-def main(images: str, *wanted: str) -> None:
+def main() -> None:
     """Print a line per way and number of classes."""
-    whole = catalog.read(images)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("images")
+    parser.add_argument("classes", nargs="*", type=int)
+    parser.add_argument("--tuned", nargs="*", type=int, default=[])
+    options = parser.parse_args()
+    whole = catalog.read(options.images)
     names = sorted(set(whole.label), key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
-    counts = [int(count) for count in wanted if count != "--tuned"] or [len(names)]
-    rows = whole[whole.label.isin(names[: max(counts)])]
+    counts = options.classes or [len(names)]
+    rows = whole[whole.label.isin(names[: max(counts + options.tuned)])]
     with tempfile.TemporaryDirectory() as cache:
         rows = clean.apply(rows, clean.audit(rows, cache, progress=False, features=False))
         rows = rows[~rows.issue.isin(["unreadable", "not-a-picture"])].reset_index(drop=True)
-        products = {name: described(rows, cache, name, **way) for name, way in WAYS.items()}
+        products = {name: described(rows, cache, name, *way) for name, way in WAYS.items()}
         for count in counts:
             chosen = rows.index[rows.label.isin(names[:count])].to_numpy()
             for name, gram in products.items():
                 report(name, [gram[np.ix_(chosen, chosen)]] * 5, rows.loc[chosen])
-            if "--tuned" in wanted:
-                some = rows.loc[chosen].reset_index(drop=True)
-                some.attrs = rows.attrs
-                frozen = list(products.values())[-1][np.ix_(chosen, chosen)]
-                report("the same and a tuned Lite0", [frozen + more for more in tuned(some, cache)], some)
+        for count in options.tuned:
+            chosen = rows.index[rows.label.isin(names[:count])].to_numpy()
+            some = rows.loc[chosen].reset_index(drop=True)
+            some.attrs = rows.attrs
+            frozen, grams = list(products.values())[-1][np.ix_(chosen, chosen)], list(tuned(some, cache))
+            report("a tuned Lite0 alone", grams, some)
+            report("Lite0 to 2, 288 px, zoomed, and a tuned Lite0", [frozen + more for more in grams], some)
 
 
-def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, sizes: tuple, flip: bool) -> np.ndarray:
+def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, size: int, zoom: bool) -> np.ndarray:
     """Inner products of all pictures."""
     begun = time.monotonic()
-    parts = [models.backbone(backbone, size) for backbone in backbones for size in sizes]
-    network = models.features(models.second_order(parts, ["a", "b"], flip))
-    gram = ridge.gram(engines.features(rows, network, cache=cache, progress=False))
+    networks = [models.backbone(backbone, size) for backbone in backbones]
+    gram = products_of(models.second_order(networks, ["a", "b"], zoom=zoom), rows, cache)
     print(f"{name}: {len(rows)} pictures described in {time.monotonic() - begun:.0f} s", flush=True)
     return gram
+
+
+def products_of(model, rows: pd.DataFrame, cache: str) -> np.ndarray:
+    """Inner products of what a second-order model says before its head; what was described before is not again."""
+    parts = models.parts(models.features(model))
+    return sum(ridge.gram(engines.features(rows, part, cache=cache, progress=False)) for part in parts)
 
 
 def folds(rows: pd.DataFrame):
@@ -77,9 +90,8 @@ def tuned(rows: pd.DataFrame, cache: str):
         split = rows.assign(issue="", split="test")
         split.loc[learn, "split"] = "train"
         network, _ = tuning.fine_tune(build, split, labels, tuning.plan(EPOCHS), cache=cache, progress=False)
-        body = models.transplanted(network, build(recipes.TUNED))
-        network = models.features(models.second_order(body, labels, flip=True))
-        gram = ridge.gram(engines.features(rows, network, cache=cache, progress=False))
+        body = models.transplanted(network, build(round(tuning.LARGER * tuning.SIZES[-1])))
+        gram = products_of(models.second_order(body, labels, zoom=True), rows, cache)
         print(f"fold {number + 1}: fine-tuned and described in {time.monotonic() - begun:.0f} s", flush=True)
         yield gram
 
@@ -104,4 +116,4 @@ def report(name: str, grams: list[np.ndarray], rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sneakerlib import engines, modelfolder, models
+from sneakerlib import engines, modelfolder, models, tuning
 from sneakerlib.backbones import LITES
 from sneakerlib.catalog import usable
 from sneakerlib.quiet import keras
@@ -26,7 +26,7 @@ def ways(backbones: tuple[str, ...]) -> list[tuple[str, dict]]:
     """
     if backbones == (models.OFFLINE,):
         backbones = tuple(name for name in LITES if installed(name))
-    large = {"backbones": backbones, "sizes": (LARGE,)}
+    large = {"backbones": backbones, "sizes": (LARGE,), "zoom": True}
     return [("second-order", {}), ("second-order", large), ("tuned-second-order", large)]
 
 
@@ -60,7 +60,8 @@ def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict
             continue
         model, history = recipes[recipe].run(one)
         score, spent = modelfolder.reached(history), round(time.monotonic() - begun, 1)
-        settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip, "final": one.final}
+        settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip, "zoom": one.zoom}
+        settings["final"] = one.final
         tried.append({"recipe": recipe, "val_accuracy": score, "seconds": spent, **settings})
         _say(task, f"{recipe} of {'+'.join(one.backbones)}: {score:.3f} on validation after {spent:.0f} s")
         if found is None or score > found[0]:
@@ -72,12 +73,13 @@ def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict
 def describing(task: Any, recipe: str) -> float:
     """Seconds that describing the pictures will take, from a few of them that are described now."""
     rows = usable(task.catalog)
-    parts = [models.backbone(name, size) for name in task.backbones for size in task.sizes]
-    network = models.features(models.second_order(parts, task.labels, task.flip))
-    seconds = engines.seconds(network, rows[rows.split.ne("test")], task.cache)
-    if recipe == "tuned-second-order":  # which describes with one more, and all anew
-        return seconds * (len(parts) + 1) / len(parts)
-    return seconds
+    rows = rows[rows.split.ne("test")]
+    looks = [(name, size) for name in task.backbones for size in task.sizes]
+    if recipe == "tuned-second-order":  # with the weights to come, it takes as long as with these
+        looks.append((task.backbones[0], round(tuning.LARGER * tuning.SIZES[-1])))
+    backbones = [models.backbone(name, size) for name, size in looks]
+    network = models.features(models.second_order(backbones, task.labels, task.flip, zoom=task.zoom))
+    return sum(engines.seconds(part, rows, task.cache) for part in models.parts(network))
 
 
 def _say(task: Any, line: str) -> None:

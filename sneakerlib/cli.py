@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", metavar="PX", help="picture size (default: the recipe's own); several with commas, too")
     sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
     sub.add_argument("--flip", action="store_true", help="answer for the mean of a picture and its mirror image")
+    sub.add_argument("--zoom", action="store_true", help="second-order: describe the middle of a picture as well")
     sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
     sub.add_argument("--final", action="store_true", help="in the end, learn from the validation pictures as well")
     sub.add_argument("--logs", metavar="DIR", help="write logs for TensorBoard there")
@@ -224,6 +225,7 @@ def _train(options):
         progress=not options.json,
         minutes=options.minutes,
         flip=options.flip,
+        zoom=options.zoom,
         balanced=options.class_weights,
         final=options.final,
         logs=options.logs,

@@ -7,6 +7,7 @@ The exported network gives the same numbers as Keras to five digits, at more tha
 import hashlib
 import itertools
 import queue
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -152,8 +153,14 @@ def engine(model, cache: str | Path | None = None, keep: bool = True) -> LiteRT 
 
 
 def fingerprint(model) -> str:
-    """Twelve hex digits that change with the network's structure or any of its weights."""
-    digest = hashlib.sha256(model.to_json().encode())
+    """Twelve hex digits that change with the network's structure or any of its weights, but not with layers' names.
+
+    Keras counts up the names that it gives by itself: the same network has others when it is built a second time.
+    """
+    structure = model.to_json()
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(re.findall(r'"name": "([^"]*)"', structure)))}
+    structure = re.sub(r'"([^"]*)"', lambda word: f'"{numbers.get(word[1], word[1])}"', structure)
+    digest = hashlib.sha256(structure.encode())
     for weights in model.get_weights():
         digest.update(np.ascontiguousarray(weights))
     return digest.hexdigest()[:12]

@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import engines, evaluation, ridge
+from sneakerlib import engines, evaluation, models, ridge
 from sneakerlib.catalog import usable
 from sneakerlib.quiet import keras
 
@@ -26,22 +26,23 @@ class Described:
     """Pictures as vectors: training pictures first, then validation pictures.
 
     Attributes:
-        vectors: Array of shape (pictures, channels); may lie in a file, of which only portions are read at a time.
+        vectors: Of shape (pictures, channels); may lie in a file, of which only portions are read at a time. An array,
+            or `ridge.Beside` of several networks.
         targets: Class number of each picture.
         learn: How many of them are training pictures.
     """
 
-    vectors: np.ndarray
+    vectors: ridge.Features
     targets: np.ndarray
     learn: int
 
     @property
-    def train(self) -> tuple[np.ndarray, np.ndarray]:
+    def train(self) -> tuple[ridge.Features, np.ndarray]:
         """Vectors and targets of the training pictures."""
         return self.vectors[: self.learn], self.targets[: self.learn]
 
     @property
-    def val(self) -> tuple[np.ndarray, np.ndarray]:
+    def val(self) -> tuple[ridge.Features, np.ndarray]:
         """Vectors and targets of the validation pictures."""
         return self.vectors[self.learn :], self.targets[self.learn :]
 
@@ -66,9 +67,15 @@ def describe(
     """
     rows = pd.concat([usable(catalog, "train"), usable(catalog, "val")])
     rows.attrs = catalog.attrs
-    vectors = engines.features(rows, network, size, cache, progress)
+    found = [engines.features(rows, part, size, cache, progress) for part in _parts(network)]
+    vectors = found[0] if len(found) == 1 else ridge.Beside(found)
     number = {label: at for at, label in enumerate(labels)}
     return Described(vectors, rows.label.map(number).to_numpy(int), int(rows.split.eq("train").sum()))
+
+
+def _parts(network: keras.Model | str) -> list:
+    """What is described on its own and kept: a network side by side with another is the same as without it."""
+    return [network] if isinstance(network, str) else models.parts(network)
 
 
 def solve_head(

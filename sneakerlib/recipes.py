@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +18,9 @@ from sneakerlib.quiet import keras
 from sneakerlib.runs import write_json
 
 SMALLEST = 8  # pixels: less than a blot
-TUNED = 224  # pixels at which a network that was fine-tuned at 160 describes best, on validation: 0.95 against 0.94
 SMALLEST_NETWORK = 32  # pixels that a backbone can halve five times
 MANY = 12_000  # training pictures from which second moments get fewer channels: memory and time stay linear
-FEWER_CHANNELS = 96  # 9,312 numbers a picture: their products take 350 MB, however many pictures there are
+FEWER_NUMBERS = 96 * 97  # a picture, of two maps: their products take 350 MB, however many pictures there are
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Task:
         epochs: Passes over the training pictures; 0 for recipes that solve.
         minutes: A budget for recipes that can use one, or None.
         flip: Answer for a picture and its mirror image, and take the mean.
+        zoom: Describe the middle of the picture as well; for second-order recipes.
         balanced: Let every class count alike.
         final: Train on validation pictures, too, once everything is chosen.
         seed: Of everything drawn by lot.
@@ -51,6 +52,7 @@ class Task:
     epochs: int
     minutes: float | None
     flip: bool
+    zoom: bool
     balanced: bool
     final: bool
     seed: int
@@ -91,14 +93,24 @@ def _scratch(task: Task) -> Trained:
     return _trained(task, trained)
 
 
-def _trained(task: Task, train: Callable[[pd.DataFrame, Path], Trained]) -> Trained:
+Train = Callable[[pd.DataFrame, Path], Trained]  # from a catalog and a folder for checkpoints
+
+
+def _trained(task: Task, train: Train) -> Trained:
     """Train; and if asked to, once more on validation pictures, too: the history still tells the score without them."""
+    model, history = _seeded(task, train)
+    return (_finally(task, train) if task.final else model), history
+
+
+def _seeded(task: Task, train: Train) -> Trained:
     training.seed_everything(task.seed)
-    model, history = train(task.catalog, task.checkpoint)
-    if task.final:
-        training.seed_everything(task.seed)
-        model, _ = train(_all_learned(task.catalog), task.checkpoint / "final")
-    return model, history
+    return train(task.catalog, task.checkpoint)
+
+
+def _finally(task: Task, train: Train) -> keras.Model:
+    """Trained on all that is not for the test."""
+    training.seed_everything(task.seed)
+    return train(_all_learned(task.catalog), task.checkpoint / "final")[0]
 
 
 def _all_learned(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -119,8 +131,10 @@ def _second_order(task: Task) -> Trained:
 
 
 def _solve_second_order(task: Task, parts: list[keras.Model]) -> Trained:
-    many = len(usable(task.catalog, "train")) > MANY
-    model = models.second_order(parts, task.labels, task.flip, FEWER_CHANNELS if many else models.MOST_CHANNELS)
+    channels = models.MOST_CHANNELS
+    if len(usable(task.catalog, "train")) > MANY:
+        channels = int(math.sqrt(FEWER_NUMBERS / len(parts) / (1 + task.zoom)))
+    model = models.second_order(parts, task.labels, task.flip, channels, task.zoom)
     return model, heads.fit_second_order(model, task.describe(model), balanced=task.balanced, final=task.final)
 
 
@@ -142,8 +156,8 @@ def _fine_tune_top(task: Task) -> Trained:
     return _trained(task, trained)
 
 
-def _fine_tune(task: Task) -> Trained:
-    """The whole network, in stages; with a budget as many epochs as it buys."""
+def _in_stages(task: Task) -> Train:
+    """How the whole network is fine-tuned: in stages; with a budget as many epochs as it buys."""
     sizes = tuple(max(SMALLEST_NETWORK, round(task.sizes[0] * size / tuning.SIZES[-1])) for size in tuning.SIZES)
     stages = tuning.plan(task.epochs, sizes)
     if task.minutes is not None:
@@ -168,7 +182,25 @@ def _fine_tune(task: Task) -> Trained:
             progress=task.progress,
         )
 
-    model, history = _trained(task, trained)
+    return trained
+
+
+def _fine_tune(task: Task) -> Trained:
+    """The whole network; then the head that is best on validation: as it was trained, or solved on second moments."""
+    train = _in_stages(task)
+    tuned, history = _seeded(task, train)
+    best, chosen = modelfolder.reached(history), None
+    for size in (task.sizes[0], round(tuning.LARGER * task.sizes[0])):
+        part = models.transplanted(tuned, task.build(size))
+        model, attempts = _solve_second_order(dataclasses.replace(task, final=False), [part])
+        row = attempts[attempts.kept].set_index(pd.Index([history.index[-1] + 1], name="epoch"))
+        history = pd.concat([history, row.assign(pixels=size, kept=False)])[list(history)]
+        if modelfolder.reached(attempts) > best:
+            best, chosen, history.kept = modelfolder.reached(attempts), (part, model), history.index == row.index[0]
+    if chosen:
+        part, model = chosen
+        return (_solve_second_order(task, [part])[0] if task.final else model), history
+    model = _finally(task, train) if task.final else tuned
     return (models.mirrored(model) if task.flip else model), history
 
 
@@ -181,8 +213,9 @@ def _remembered(file: Path, measure: Callable[[], list]) -> list:
 
 def _tuned_second_order(task: Task) -> Trained:
     """A fine-tuned network under a second-order head, beside networks as they come."""
-    tuned, _ = _fine_tune(dataclasses.replace(task, final=False, flip=False, sizes=(RECIPES["fine-tune"].size,)))
-    parts = [models.transplanted(tuned, task.build(TUNED))]
+    size = tuning.SIZES[-1]
+    tuned, _ = _seeded(task, _in_stages(dataclasses.replace(task, sizes=(size,))))
+    parts = [models.transplanted(tuned, task.build(round(tuning.LARGER * size)))]
     parts += [models.backbone(name, size) for name in task.backbones for size in task.sizes]
     return _solve_second_order(task, parts)
 
@@ -198,6 +231,7 @@ class Recipe:
         several: Whether it takes several backbones and sizes.
         budget: Whether it takes minutes.
         flip: Whether it can look at mirror images as well.
+        zoom: Whether it can look at the middle of a picture as well.
     """
 
     run: Callable[[Task], Trained]
@@ -206,16 +240,17 @@ class Recipe:
     several: bool = False
     budget: bool = False
     flip: bool = False
+    zoom: bool = False
 
 
 RECIPES = {
     "linear": Recipe(_linear, 64),
     "scratch": Recipe(_scratch, 64, epochs=30),
     "frozen": Recipe(_frozen, 224),
-    "second-order": Recipe(_second_order, 224, several=True, flip=True),
+    "second-order": Recipe(_second_order, 224, several=True, flip=True, zoom=True),
     "fine-tune-top": Recipe(_fine_tune_top, 224, epochs=8),
     "fine-tune": Recipe(_fine_tune, 160, epochs=6, budget=True, flip=True),
-    "tuned-second-order": Recipe(_tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True),
+    "tuned-second-order": Recipe(_tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True, zoom=True),
 }
 
 
@@ -231,6 +266,7 @@ def train(
     progress: bool = True,
     minutes: float | None = None,
     flip: bool = False,
+    zoom: bool = False,
     balanced: bool = False,
     final: bool = False,
     logs: str | Path | None = None,
@@ -254,6 +290,7 @@ def train(
         minutes: A budget, for `auto` (5 unless told otherwise), `fine-tune` and `tuned-second-order`; what it buys
             depends on the machine's speed. Defaults to none.
         flip: Answer for the mean of a picture and its mirror image. Defaults to False.
+        zoom: For second-order recipes: describe the middle of a picture as well, enlarged. Defaults to False.
         balanced: Let every class count alike, however many pictures it has. Defaults to False.
         final: Once everything is chosen, train on validation pictures as well. The history still tells what came out
             without them. Defaults to False.
@@ -275,7 +312,7 @@ def train(
     modelfolder.check_target(out)
     backbones, sizes = tuple(str(backbone).split(",")), _sizes(size)
     given = {"backbone": len(backbones) > 1, "size": len(sizes) > 1, "epochs": epochs, "minutes": minutes}
-    _fits(recipe, given | {"flip": flip, "logs": logs})
+    _fits(recipe, given | {"flip": flip, "zoom": zoom, "logs": logs})
     row = RECIPES["tuned-second-order" if recipe == "auto" else recipe]
     epochs = row.epochs if epochs is None else epochs
     sizes = sizes or (row.size,)
@@ -286,8 +323,8 @@ def train(
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes must be more than 0, not {minutes:g}")
     cache = Path(cache or cache_folder())
-    settings = {"backbones": backbones, "sizes": sizes, "epochs": epochs, "minutes": minutes, "flip": flip}
-    settings |= {"balanced": balanced, "final": final}
+    settings = {"backbones": backbones, "sizes": sizes, "epochs": epochs, "minutes": minutes}
+    settings |= {"flip": flip, "zoom": zoom, "balanced": balanced, "final": final}
     checkpoint = cache / f"training-{_digest(catalog, recipe, settings, seed)}"
     task = Task(
         catalog, labels, seed=seed, cache=cache, checkpoint=checkpoint, logs=logs, progress=progress, **settings
@@ -326,6 +363,7 @@ def _fits(recipe: str, given: dict) -> None:
         why |= {} if row.epochs else {"epochs": f"the recipe {recipe} is solved, not trained by epochs"}
         why |= {} if row.budget else {"minutes": f"the recipe {recipe} takes no budget of minutes"}
         why |= {} if row.flip else {"flip": f"the recipe {recipe} does not look at mirror images"}
+        why |= {} if row.zoom else {"zoom": f"the recipe {recipe} does not look at the middle of a picture"}
         why |= {} if row.epochs and recipe != "fine-tune-top" else {"logs": f"the recipe {recipe} writes no logs"}
         why = {name: reason for name, reason in why.items() if given[name] not in (None, False)}
     for name, reason in why.items():

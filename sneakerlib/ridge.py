@@ -24,16 +24,52 @@ STRENGTHS = (0.025, 0.05, 0.1, 0.2, 0.4)
 DOUBT, LITTLE = 0.5, 0.1
 
 
-def gram(one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
+class Beside:
+    """Vectors of several networks side by side, as if they were one array, which is never made.
+
+    Args:
+        parts: Arrays of shape (n, channels), each of its own number of channels.
+    """
+
+    def __init__(self, parts: list[np.ndarray]):
+        self.parts = parts
+        self.shape = len(parts[0]), sum(part.shape[1] for part in parts)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows) -> "Beside":
+        return Beside([part[rows] for part in self.parts])
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.concatenate([np.asarray(part, dtype) for part in self.parts], axis=1)
+
+
+Features = np.ndarray | Beside  # of shape (n, channels); may lie in a file
+
+
+def _blocks(features: Features) -> list[tuple[np.ndarray, slice]]:
+    """The arrays side by side, and which channels each has."""
+    found, start = [], 0
+    for part in features.parts if isinstance(features, Beside) else [features]:
+        found.append((part, slice(start, start + part.shape[1])))
+        start += part.shape[1]
+    return found
+
+
+def gram(one: Features, other: Features | None = None) -> np.ndarray:
     """Inner products of vectors, worked out in portions.
 
     Args:
-        one: Array of shape (n, channels), of any precision.
-        other: Array of shape (m, channels). Defaults to `one`.
+        one: Of shape (n, channels), of any precision.
+        other: Of shape (m, channels). Defaults to `one`.
 
     Returns:
         Array of shape (n, m), float32.
     """
+    if isinstance(one, Beside):
+        others = [None] * len(one.parts) if other is None else other.parts
+        return sum(gram(part, its) for part, its in zip(one.parts, others, strict=True))
     same = other is None
     other = one if same else other
     products = np.empty((len(one), len(other)), np.float32)
@@ -77,12 +113,12 @@ class Dual:
     """The head by inner products of pictures: memory grows with their square, not with the length of the vectors.
 
     Args:
-        features: Array of shape (n, channels).
+        features: Of shape (n, channels).
         targets: Class number of each picture.
         counts: How much each picture counts. Defaults to 1.
     """
 
-    def __init__(self, features: np.ndarray, targets: np.ndarray, counts: np.ndarray | float = 1):
+    def __init__(self, features: Features, targets: np.ndarray, counts: np.ndarray | float = 1):
         self.features, self.targets, self.counts = features, targets, counts
         self.gram = gram(features)
         self.scale = float(np.diag(self.gram).mean())  # mean squared length
@@ -91,8 +127,9 @@ class Dual:
         """The weights of a Dense layer without bias, array of shape (channels, classes); `strength` is a share."""
         dual = solve(self.gram, self.targets, strength * self.scale, self.counts)
         total = np.zeros((self.features.shape[1], dual.shape[1]), np.float32)
-        for rows in _portions(len(dual)):
-            total += np.asarray(self.features[rows], np.float32).T @ dual[rows].astype(np.float32)
+        for part, channels in _blocks(self.features):
+            for rows in _portions(len(dual)):
+                total[channels] += np.asarray(part[rows], np.float32).T @ dual[rows].astype(np.float32)
         return total
 
     def left_out(self, strength: float) -> np.ndarray:
@@ -110,12 +147,12 @@ class Primal:
     """The same head by inner products of channels: one pass over the pictures, and memory that they do not raise.
 
     Args:
-        features: Array of shape (n, channels).
+        features: Of shape (n, channels).
         targets: Class number of each picture.
         counts: How much each picture counts. Defaults to 1.
     """
 
-    def __init__(self, features: np.ndarray, targets: np.ndarray, counts: np.ndarray | float = 1):
+    def __init__(self, features: Features, targets: np.ndarray, counts: np.ndarray | float = 1):
         self.features, self.targets = features, targets
         self.counts = np.broadcast_to(np.asarray(counts, np.float32), len(features))
         wanted, channels, squares = signs(targets), features.shape[1], 0.0
@@ -160,11 +197,11 @@ def trust(left_out: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.where(left_out.max(axis=1) - given > DOUBT, LITTLE, 1).astype(np.float32)
 
 
-def solver(features: np.ndarray, targets: np.ndarray, balanced: bool = False) -> Dual | Primal:
+def solver(features: Features, targets: np.ndarray, balanced: bool = False) -> Dual | Primal:
     """The way to the head that needs less memory.
 
     Args:
-        features: Array of shape (n, channels).
+        features: Of shape (n, channels).
         targets: Class number of each picture.
         balanced: Let every class count alike, however many pictures it has. Defaults to False.
     """
@@ -172,9 +209,13 @@ def solver(features: np.ndarray, targets: np.ndarray, balanced: bool = False) ->
     return (Dual if len(features) <= features.shape[1] else Primal)(features, targets, counts)
 
 
-def answers(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def answers(features: Features, kernel: np.ndarray) -> np.ndarray:
     """What a head says of pictures: `features @ kernel`, in portions."""
-    return np.concatenate([np.asarray(features[rows], np.float32) @ kernel for rows in _portions(len(features))])
+    said = np.zeros((len(features), kernel.shape[1]), np.float32)
+    for part, channels in _blocks(features):
+        for rows in _portions(len(said)):
+            said[rows] += np.asarray(part[rows], np.float32) @ kernel[channels]
+    return said
 
 
 def signs(targets: np.ndarray) -> np.ndarray:

@@ -118,3 +118,15 @@ def test_vectors_come_back_in_the_order_asked_for(tmp_path):
     store.put(["c"], np.array([[3.0, 3]], np.float32))
     assert store.keys() == {"a", "b", "c"}
     assert store.get(["c", "a", "b", "a"])[:, 0].tolist() == [3, 1, 2, 1]
+
+
+def test_the_fingerprint_is_that_of_the_network_and_not_of_its_layers_names():
+    def network(stride=1):
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 3, stride), keras.layers.Flatten()])
+
+    one, same, other = network(), network(), network(stride=2)
+    assert one.layers[0].name != same.layers[0].name
+    assert engines.fingerprint(one) == engines.fingerprint(same) != engines.fingerprint(other)
+    same.layers[0].set_weights([same.layers[0].get_weights()[0] + 1, np.zeros(2)])
+    assert engines.fingerprint(one) != engines.fingerprint(same)

@@ -4,7 +4,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import evaluation, heads, modelfolder, models, ridge
+from sneakerlib import engines, evaluation, heads, modelfolder, models, ridge
+from sneakerlib.catalog import usable
 from sneakerlib.heads import Described
 
 
@@ -109,13 +110,28 @@ def test_labels_that_are_wrong_for_certain_count_little():
 
 def test_a_second_order_head_survives_saving(table, tmp_path):
     labels = sorted(set(table.label))
-    model = models.second_order([models.backbone(size=64), models.backbone(size=96)], labels, flip=True)
+    model = models.second_order([models.backbone(size=64), models.backbone(size=96)], labels, flip=True, zoom=True)
     described = heads.describe(table, labels, models.features(model), cache=tmp_path / "cache", progress=False)
     history = heads.fit_second_order(model, described)
     modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")
     saved = modelfolder.load(tmp_path / "m")
     answers = evaluation.predictions(saved, table, "val")
     assert answers.correct.mean() == modelfolder.reached(history) == saved.info["val_accuracy"]
+
+
+def test_what_one_network_says_is_not_asked_again_when_another_stands_beside_it(table, tmp_path):
+    labels = sorted(set(table.label))
+    rows = usable(table)
+    rows = rows[rows.split.ne("test")]
+
+    def network(*sizes):
+        return models.features(models.second_order([models.backbone(size=size) for size in sizes], labels, zoom=True))
+
+    first = heads.describe(table, labels, network(64), cache=tmp_path, progress=False)
+    cost = [engines.seconds(part, rows, tmp_path) for part in models.parts(network(64, 48))]
+    assert cost[0] == 0 < cost[1]
+    both = heads.describe(table, labels, network(64, 48), cache=tmp_path, progress=False)
+    assert np.array_equal(both.vectors.parts[0], first.vectors)
 
 
 def test_accuracy_by_number_of_classes_counts_those_classes_only(blobs):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sneakerlib import InputError, models, weights
+from sneakerlib import InputError, engines, models, weights
 from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.quiet import keras
 
@@ -245,6 +245,28 @@ def test_several_backbones_see_one_picture_each_at_its_size_and_its_mirror_image
     assert np.allclose(found[:, -mean.shape[1] :], mean, atol=1e-5)
     assert np.allclose(model.predict_on_batch(picture[:, :, ::-1]), found, atol=1e-5)
     assert found.shape[1] == 2 * mean.shape[1]  # Lite0 and Lite1 have maps of equal depth
+
+
+def test_zoom_puts_the_middle_of_a_picture_beside_the_whole():
+    backbone = models.backbone(size=64)
+    model = models.features(models.second_order(backbone, ["a", "b"], zoom=True))
+    assert model.input_shape == (None, 80, 80, 3)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 3)).astype("float32")
+    alone = models.features(models.second_order(backbone, ["a", "b"]))
+    whole, middle = keras.layers.Resizing(64, 64)(picture), picture[:, 8:72, 8:72]
+    wanted = np.concatenate([alone.predict_on_batch(np.asarray(view)) for view in (whole, middle)], axis=1)
+    assert np.allclose(model.predict_on_batch(picture), wanted, atol=1e-5)
+
+
+def test_parts_say_side_by_side_what_the_whole_says_and_are_the_same_in_other_company():
+    def network(*names):
+        return models.features(models.second_order([models.backbone(name, 64) for name in names], ["a"], True, 8, True))
+
+    one, two = network("efficientnet-lite0"), network("efficientnet-lite0", "efficientnet-lite1")
+    picture = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 3)).astype("float32")
+    said = [part.predict_on_batch(picture) for part in models.parts(two)]
+    assert np.allclose(np.concatenate(said, axis=1), two.predict_on_batch(picture), atol=1e-6)
+    assert [engines.fingerprint(part) for part in models.parts(one)] == [engines.fingerprint(models.parts(two)[0])]
 
 
 def test_fewer_channels_give_shorter_vectors():

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from sneakerlib import InputError, auto, catalog, cli, engines, evaluation, modelfolder, models, recipes
+from sneakerlib import InputError, auto, catalog, cli, engines, evaluation, modelfolder, models, recipes, tuning
 
 # Options that make a recipe quick, and that show what else it can do.
 OPTIONS = {
@@ -32,7 +32,8 @@ def train(table, recipe, out, **options):
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES)
 def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp_path, recipe, monkeypatch):
-    monkeypatch.setattr(recipes, "TUNED", 64)
+    if recipe == "tuned-second-order":
+        monkeypatch.setattr(tuning, "LARGER", 0.4)  # 64 pixels
     history = train(table, recipe, tmp_path / "m", cache=tmp_path / "c")
     saved = modelfolder.load(tmp_path / "m")
     answers = evaluation.predictions(saved, table, "val")
@@ -57,6 +58,15 @@ def test_a_final_model_keeps_the_score_that_it_had_before(table, tmp_path, recip
     assert any(not np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
 
+def test_a_fine_tuned_network_gets_the_head_that_validation_prefers(table, tmp_path):
+    history = train(table, "fine-tune", tmp_path / "m", cache=tmp_path / "c", flip=False)
+    assert history.pixels.tolist()[-3:] == [64, 64, 90]  # as trained, and two solved heads
+    assert history.val_accuracy[history.kept].tolist() == [history.val_accuracy.iloc[-3:].max()]
+    saved = modelfolder.load(tmp_path / "m")
+    assert saved.size == history.pixels[history.kept].item()
+    assert evaluation.predictions(saved, table, "val").correct.mean() == pytest.approx(modelfolder.reached(history))
+
+
 def test_balanced_classes_lead_to_other_weights(table, tmp_path):
     rows = table.drop(table.index[table.label.eq("aero")][:8])
     rows.attrs = table.attrs
@@ -68,10 +78,12 @@ def test_balanced_classes_lead_to_other_weights(table, tmp_path):
 
 def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "MANY", 10)
-    monkeypatch.setattr(recipes, "FEWER_CHANNELS", 4)
+    monkeypatch.setattr(recipes, "FEWER_NUMBERS", 4 * 5)
     train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", **PLAIN)
-    kernel, _ = modelfolder.load(tmp_path / "m").model.get_layer("logits").get_weights()
-    assert kernel.shape == (2 * 4 * 5 // 2, 3)
+    train(table, "second-order", tmp_path / "z", cache=tmp_path / "c", **PLAIN, zoom=True)
+    for model, numbers in (("m", 4 * 5), ("z", 2 * 3 * 4)):
+        kernel, _ = modelfolder.load(tmp_path / model).model.get_layer("logits").get_weights()
+        assert kernel.shape == (numbers, 3)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +93,7 @@ def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
         ({"recipe": "frozen", "epochs": 3}, "solved, not trained by epochs: leave --epochs out"),
         ({"recipe": "frozen", "minutes": 3}, "takes no budget of minutes: leave --minutes out"),
         ({"recipe": "scratch", "flip": True}, "does not look at mirror images: leave --flip out"),
+        ({"recipe": "fine-tune", "zoom": True}, "does not look at the middle of a picture: leave --zoom out"),
         ({"recipe": "frozen", "backbone": "a,b"}, "frozen takes one backbone: give one"),
         ({"recipe": "fine-tune", "size": "96,128"}, "fine-tune takes one size: give one"),
         ({"recipe": "linear", "size": "large"}, "size 'large' is no number of pixels"),
