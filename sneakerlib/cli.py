@@ -261,11 +261,12 @@ def _classify(options):
         except InputError as error:
             refused.append(str(error).replace("these bytes", name))
     if pictures:
-        answers = evaluation.classify(modelfolder.load(options.model), pictures)
-        top = {
-            name: ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]) for name, row in answers.items()
-        }
-        _show(options, answers, [f"{name}: {line}" for name, line in top.items()])
+        saved = modelfolder.load(options.model)
+        answers, lines = evaluation.classify(saved, pictures), []
+        for name, row in answers.items():
+            doubt = "" if max(row.values()) >= saved.info.get("abstain_below", 0) else "not sure, perhaps "
+            lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
+        _show(options, answers, lines)
     for reason in refused:
         print(f"sneakerlib: {reason}", file=sys.stderr)
     return 2 if refused else 0

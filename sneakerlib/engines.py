@@ -166,19 +166,20 @@ def fingerprint(model) -> str:
     return digest.hexdigest()[:12]
 
 
-def answers(model, catalog: pd.DataFrame, progress: bool = True) -> np.ndarray:
-    """What a model says of every picture, now; nothing is kept.
+def answers(model, catalog: pd.DataFrame, progress: bool = True, cache: str | Path | None = None) -> np.ndarray:
+    """What a model says of every picture, now; the answers are not kept.
 
     Args:
         model: A Keras model with one input of fixed size and one output.
         catalog: Rows of pictures that can be read.
         progress: Show a bar. Defaults to True.
+        cache: Folder to keep the exported network in. Defaults to keeping it nowhere.
 
     Returns:
         Array of shape (pictures, classes), in the order of the catalog.
     """
     with pictures.quietly():
-        found = engine(model, keep=False).map(_loader(catalog, model.input_shape[1]), catalog.path)
+        found = engine(model, cache, keep=cache is not None).map(_loader(catalog, model.input_shape[1]), catalog.path)
         return np.stack(list(watch(found, len(catalog), "classifying", progress)))
 
 

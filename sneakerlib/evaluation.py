@@ -7,24 +7,30 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
-from sneakerlib import InputError
+from sneakerlib import InputError, calibration
 from sneakerlib.catalog import usable
 from sneakerlib.pictures import fit
 from sneakerlib.runs import replacing
 
 BATCH = 32
-ECE_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+RESAMPLES = 1000  # of the bootstrap: its bounds then vary by a few thousandths
 
 
-def predictions(saved, catalog: pd.DataFrame, split: str | None = "test") -> pd.DataFrame:
+def predictions(
+    saved, catalog: pd.DataFrame, split: str | None = "test", cache: str | Path | None = None
+) -> pd.DataFrame:
     """Ask a model about every picture of a split.
 
     Args:
         saved: From `modelfolder.load`.
         catalog: The table; pictures of classes that the model does not know are left out.
         split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
+        cache: Folder of exported networks, for a model that will be asked again. Defaults to keeping none.
 
     Returns:
         One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class; these
@@ -41,7 +47,7 @@ def predictions(saved, catalog: pd.DataFrame, split: str | None = "test") -> pd.
         raise InputError(
             f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
         )
-    probabilities = saved.probabilities(engines.answers(saved.model, rows))
+    probabilities = saved.probabilities(engines.answers(saved.model, rows, cache=cache))
     table = rows[["path", "label"]].reset_index(drop=True)
     table["predicted"] = np.array(saved.labels)[probabilities.argmax(1)]
     table["confidence"] = probabilities.max(1)
@@ -102,7 +108,8 @@ def scores(predictions: pd.DataFrame) -> dict:
     """The numbers that anyone would quote.
 
     Returns:
-        n, accuracy, accuracy_interval (95 %, Wilson), macro_f1 (over the labels that occur), top3_accuracy, ece.
+        n, accuracy, accuracy_interval (95 %, Wilson), macro_f1 (over the labels that occur), macro_f1_interval (95 %,
+        bootstrap), top3_accuracy, ece.
     """
     p = _probabilities(predictions)
     number = {label: at for at, label in enumerate(_labels(predictions))}
@@ -114,18 +121,98 @@ def scores(predictions: pd.DataFrame) -> dict:
         "accuracy": float(predictions.correct.mean()),
         "accuracy_interval": list(wilson_interval(int(predictions.correct.sum()), len(predictions))),
         "macro_f1": float(f1_score(predictions.label, predictions.predicted, average="macro", zero_division=0)),
+        "macro_f1_interval": macro_f1_interval(predictions),
         "top3_accuracy": float(top),
-        "ece": expected_calibration_error(predictions),
+        "ece": calibration.expected_calibration_error(predictions),
     }
 
 
-def expected_calibration_error(predictions: pd.DataFrame) -> float:
-    """How far confidence and accuracy lie apart, averaged over 15 equal-width bins of confidence (Guo et al. 2017)."""
-    bins = np.minimum((predictions.confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gaps = predictions.groupby(bins).agg(
-        confidence=("confidence", "mean"), correct=("correct", "mean"), n=("correct", "size")
-    )
-    return float(((gaps.confidence - gaps.correct).abs() * gaps.n).sum() / len(predictions))
+def macro_f1_interval(predictions: pd.DataFrame, seed: int = 0) -> list[float]:
+    """95 % interval of the macro F1: between which bounds it lies if the pictures are drawn again and again.
+
+    Args:
+        predictions: From `predictions`.
+        seed: Of the 1,000 drawings. Defaults to 0.
+
+    Source: the percentile bootstrap, Efron 1979.
+    """
+    number = {label: at for at, label in enumerate(_labels(predictions))}
+    classes, rng = len(number), np.random.default_rng(seed)
+    pairs = (predictions.label.map(number) * classes + predictions.predicted.map(number)).to_numpy()
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = rng.choice(pairs, len(pairs))
+        counts = np.bincount(drawn, minlength=classes**2).reshape(classes, classes)
+        both = counts.sum(axis=0) + counts.sum(axis=1)
+        found.append((2 * np.diag(counts)[both > 0] / both[both > 0]).mean())
+    return np.quantile(found, [0.025, 0.975]).tolist()
+
+
+def compare(one: pd.DataFrame, other: pd.DataFrame) -> dict:
+    """Is one model better than the other, on the same pictures?
+
+    Args:
+        one: Its predictions.
+        other: The other's, of the same pictures.
+
+    Returns:
+        difference (accuracy of `one` less that of `other`), difference_interval (95 %), only_one and only_other
+        (pictures that only this one names right), p (McNemar's exact test: how often chance alone would set them this
+        far apart).
+
+    Raises:
+        InputError: If the pictures are not the same.
+    """
+    if set(one.path) != set(other.path):
+        raise InputError("the two models were asked about different pictures: compare them on the same split")
+    right, its = one.set_index("path").correct, other.set_index("path").correct
+    its, n = its[right.index], len(right)
+    only_one, only_other = int((right & ~its).sum()), int((~right & its).sum())
+    p = binomtest(only_one, only_one + only_other).pvalue if only_one + only_other else 1.0
+    return {
+        "difference": (only_one - only_other) / n,
+        "difference_interval": _paired_interval(int((right & its).sum()), only_one, only_other, n),
+        "only_one": only_one,
+        "only_other": only_other,
+        "p": float(p),
+    }
+
+
+def _paired_interval(both: int, only_one: int, only_other: int, n: int) -> list[float]:
+    """From the Wilson intervals of both accuracies, less what the two have in common.
+
+    Source: Newcombe 1998, "Improved confidence intervals for the difference between binomial proportions based on
+    paired data", method 10.
+    """
+    neither = n - both - only_one - only_other
+    one, other = (both + only_one) / n, (both + only_other) / n
+    (low_1, high_1), (low_2, high_2) = (wilson_interval(both + only, n) for only in (only_one, only_other))
+    product = (both + only_one) * (only_other + neither) * (both + only_other) * (only_one + neither)
+    shared = both * neither - only_one * only_other
+    shared = max(shared - n / 2, 0) if shared > 0 else shared
+    phi = shared / math.sqrt(product) if product else 0.0
+
+    def spread(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a * a - 2 * phi * a * b + b * b))
+
+    difference = one - other
+    return [difference - spread(one - low_1, high_2 - other), difference + spread(high_1 - one, other - low_2)]
+
+
+def similar_order(confusion: pd.DataFrame) -> list[str]:
+    """The classes in an order in which those stand side by side that are mixed up: blocks show on the diagonal.
+
+    Args:
+        confusion: From `confusion`.
+
+    Source: hierarchical clustering by the share of mutual mistakes, its leaves ordered as by Bar-Joseph et al. 2001.
+    """
+    if len(confusion) < 3:
+        return list(confusion.index)
+    shares = confusion.to_numpy() / np.maximum(confusion.to_numpy().sum(axis=1, keepdims=True), 1)
+    apart = 1 - (shares + shares.T) / 2
+    condensed = squareform(apart, checks=False)
+    return list(confusion.index[leaves_list(linkage(condensed, "average", optimal_ordering=True))])
 
 
 def per_class(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import engines, evaluation, models, ridge
+from sneakerlib import calibration, engines, evaluation, models, ridge
 from sneakerlib.catalog import usable
 from sneakerlib.quiet import keras
 
@@ -187,7 +185,9 @@ def fit_second_order(
         if doubted:
             solver = solver.counting(ridge.trust(solver.left_out(strength), wanted))
         kernel, logits = solver.solve(strength), solver.left_out(strength)
-    scale = 1 / fit_temperature(logits.astype(float), wanted)  # ridge answers from -1 to 1: too flat for probabilities
+    scale = 1 / calibration.fit_temperature(
+        logits.astype(float), wanted
+    )  # ridge answers from -1 to 1: too flat for probabilities
     model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])
     history["kept"] = history.index == chosen
     return history.set_index(pd.RangeIndex(1, len(history) + 1, name="epoch"))
@@ -228,19 +228,3 @@ def staged(
         right = int(((unseen @ kernel + bias).argmax(1) == wanted).sum())
         rows.append((count, len(wanted), right / len(wanted), *evaluation.wilson_interval(right, len(wanted))))
     return pd.DataFrame(rows, columns=["classes", "pictures", "val_accuracy", "low", "high"])
-
-
-def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The number that logits have to be divided by for their softmax to be as sure as it is right.
-
-    Args:
-        logits: Array of shape (pictures, classes), of pictures that were not trained on.
-        targets: Class number of each picture.
-
-    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks".
-    """
-
-    def surprise(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(targets)), targets].mean()
-
-    return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))

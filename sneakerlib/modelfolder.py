@@ -108,6 +108,19 @@ def save(
     return Path(folder)
 
 
+def calibrate(folder: str | Path, temperature: float, abstain_below: float) -> None:
+    """Write into a model folder how sure the model may be; its answers keep their order.
+
+    Args:
+        folder: The model folder.
+        temperature: Divides the logits before the softmax; see `calibration.temperature`.
+        abstain_below: Confidence below which the answer is "not sure"; see `calibration.sure_above`.
+    """
+    file = Path(folder) / "labels.json"
+    info = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, info | {"temperature": temperature, "abstain_below": abstain_below})
+
+
 def reached(history: pd.DataFrame) -> float:
     """The validation accuracy of the epoch, or the penalty, that a model was left with; else the highest one."""
     kept = history.val_accuracy[history.kept.astype(bool)] if "kept" in history else history.val_accuracy

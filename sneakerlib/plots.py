@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from PIL import Image
 
-from sneakerlib import InputError, evaluation
+from sneakerlib import InputError, calibration, evaluation
 from sneakerlib.catalog import SPLITS, folder_of
 from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.runs import replacing
@@ -194,15 +194,21 @@ def staged(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     return _ready(ax, numbers, title, "number of classes", "validation accuracy (share of pictures)")
 
 
-def confusion_matrix(predictions: pd.DataFrame, normalise: str | None = None, ax: Axes | None = None) -> Axes:
+def confusion_matrix(
+    predictions: pd.DataFrame, normalise: str | None = None, similar: bool = False, ax: Axes | None = None
+) -> Axes:
     """Heat map of given against predicted class.
 
     Args:
         predictions: From `evaluation.predictions`.
         normalise: `rows` shows each given class's shares instead of counts. Defaults to counts.
+        similar: Put classes side by side that are mixed up, so that groups show as blocks. Defaults to the given order.
         ax: Where to draw. Defaults to a new figure, large enough to read.
     """
     numbers = evaluation.confusion(predictions)
+    if similar:
+        order = evaluation.similar_order(numbers)
+        numbers = numbers.loc[order, order]
     if normalise == "rows":
         numbers = numbers.div(numbers.sum(axis=1).clip(lower=1), axis=0)
     side = max(4.2, 0.36 * len(numbers) + 1.5)
@@ -223,8 +229,57 @@ def confusion_matrix(predictions: pd.DataFrame, normalise: str | None = None, ax
     )
     ax.tick_params(axis="x", rotation=90)
     ax.tick_params(axis="y", rotation=0)
-    title = "Confusion matrix" + (", row by row" if normalise else "")
+    title = "Confusion matrix" + (", row by row" if normalise else "") + (", alike classes together" if similar else "")
     return _ready(ax, numbers, title, "predicted class", "given class")
+
+
+def reliability(answers: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """How often models are right, against how sure they are: on the diagonal if confidence can be taken at its word.
+
+    Args:
+        answers: Predictions by name, such as before and after scaling.
+        ax: Where to draw. Defaults to a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(6.2, 4.4), layout="constrained")[1]
+    tables = {name: calibration.reliability(predictions) for name, predictions in answers.items()}
+    ax.plot([0, 1], [0, 1], color=RIGHT, linestyle=":", linewidth=1, label="as sure as right")
+    for (name, table), colour, mark in zip(tables.items(), COLOURS, "os^vD", strict=False):
+        error = calibration.expected_calibration_error(answers[name])
+        ax.plot(table.confidence, table.accuracy, color=colour, linewidth=1, label=f"{name} (ECE {error:.3f})")
+        sizes = 20 + 180 * table.pictures / table.pictures.sum()
+        ax.scatter(table.confidence, table.accuracy, s=sizes, color=colour, marker=mark, alpha=0.8)
+    ax.set(xlim=(0, 1.02), ylim=(-0.02, 1.05))
+    ax.legend(frameon=False, loc="upper left", fontsize=8)
+    numbers = pd.concat(tables, names=["answers"]).reset_index(level="answers").reset_index(drop=True)
+    return _ready(
+        ax, numbers, "Reliability; larger marks for more pictures", "confidence (probability)", "accuracy (share right)"
+    )
+
+
+def risk_coverage(answers: dict[str, pd.DataFrame], threshold: float | None = None, ax: Axes | None = None) -> Axes:
+    """Accuracy of the answers that are given, if only the surest ones are.
+
+    Args:
+        answers: Predictions by name, such as against the labels as they are and against the true ones.
+        threshold: Confidence below which the model says "not sure": marked on every curve. Defaults to no mark.
+        ax: Where to draw. Defaults to a new figure.
+    """
+    ax = ax or plt.subplots(figsize=(6.2, 3.8), layout="constrained")[1]
+    tables = {name: calibration.risk_coverage(predictions) for name, predictions in answers.items()}
+    for (name, table), colour in zip(tables.items(), COLOURS, strict=False):
+        ax.plot(table.coverage, table.accuracy, color=colour, label=name)
+        given = table[table.threshold >= threshold] if threshold is not None else table.head(0)
+        if len(given):
+            at = given.iloc[-1]
+            ax.plot(at.coverage, at.accuracy, "o", color=colour)
+            note = f"{at.accuracy:.1%} right\nof {at.coverage:.0%} answered"
+            ax.annotate(note, (at.coverage, at.accuracy), (-8, -32), textcoords="offset points", ha="right", fontsize=8)
+    lowest = min(table.accuracy.iloc[-len(table) // 2 :].min() for table in tables.values())
+    ax.set(xlim=(0, 1.03), ylim=(max(0, lowest - 0.25), 1.02))
+    ax.legend(frameon=False, loc="lower left", fontsize=8)
+    numbers = pd.concat(tables, names=["answers"]).reset_index(level="answers").reset_index(drop=True)
+    title = "Answering only when sure" + (f" (confidence of {threshold:.2f} or more)" if threshold is not None else "")
+    return _ready(ax, numbers, title, "coverage (share of the pictures answered)", "accuracy of the answers")
 
 
 def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | None = None) -> Axes:

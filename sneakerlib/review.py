@@ -1,22 +1,17 @@
 """Find labels that are probably wrong, and carry a person's corrections back into the catalog."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import InputError
+from sneakerlib import InputError, calibration, doubts, ridge
 from sneakerlib.runs import replacing
-
-with warnings.catch_warnings():  # its progress bars, not used here, ask for widgets
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
 
 ACTIONS = ("relabel", "drop", "keep")
 COLUMNS = ["path", "label", "action", "new_label", "reason"]
@@ -48,11 +43,30 @@ def out_of_fold(
     return pd.DataFrame(p, index=rows.index, columns=sorted(rows.label.unique()))
 
 
+def leave_one_out(features: ridge.Features, rows: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities from a head in closed form that was solved without the picture and its twins: exact, in seconds.
+
+    Args:
+        features: Second moments, of shape (pictures, channels), in the order of `rows`; see `models.second_order`.
+        rows: Catalog rows with label and group.
+
+    Returns:
+        One column per class, sorted; the index of `rows`. Strength and temperature are those that agree best with the
+        given labels.
+    """
+    labels = sorted(rows.label.unique())
+    targets = rows.label.map({label: at for at, label in enumerate(labels)}).to_numpy()
+    solver, groups = ridge.solver(features, targets), rows.group.to_numpy()
+    tried = [solver.left_out(strength, groups).astype(float) for strength in ridge.STRENGTHS]
+    said = max(tried, key=lambda one: (one.argmax(axis=1) == targets).mean())
+    p = softmax(said / calibration.fit_temperature(said, targets), axis=1)
+    return pd.DataFrame(p, index=rows.index, columns=labels)
+
+
 def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
     """Pictures whose label the out-of-fold models contradict, the worst first.
 
-    Which ones: confident learning (Northcutt, Jiang and Chuang 2021), as cleanlab does it. In which order: by the
-    probability of the given label.
+    Which ones: see `doubts.doubted`. In which order: by the probability of the given label.
 
     Args:
         rows: Catalog rows.
@@ -62,19 +76,17 @@ def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
         path, label, proposed (the likeliest class), confidence (of the proposed), quality (of the label, 0 bad to 1).
     """
     labels = list(probabilities)
-    given = rows.label.map({label: number for number, label in enumerate(labels)}).to_numpy()
     p = probabilities.to_numpy()
-    flagged = find_label_issues(given, p, n_jobs=1)
     table = pd.DataFrame(
         {
             "path": rows.path,
             "label": rows.label,
             "proposed": np.array(labels)[p.argmax(1)],
             "confidence": p.max(1),
-            "quality": get_label_quality_scores(given, p, method="self_confidence"),
+            "quality": doubts.quality(rows.label, p, labels),
         }
     )
-    table = table[flagged & table.proposed.ne(table.label)]
+    table = table[doubts.doubted(rows.label, p, labels)]
     return table.sort_values(["quality", "path"], ignore_index=True)
 
 

@@ -9,6 +9,7 @@ the number of pictures. Vectors may lie in a file: only portions of them are in 
 import copy
 
 import numpy as np
+import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -96,17 +97,43 @@ def solve(gram: np.ndarray, targets: np.ndarray, strength: float, counts: np.nda
     return cho_solve(_factor(gram, strength / counts), signs(targets))
 
 
-def left_out(gram: np.ndarray, targets: np.ndarray, strength: float, counts: np.ndarray | float = 1) -> np.ndarray:
+def left_out(
+    gram: np.ndarray,
+    targets: np.ndarray,
+    strength: float,
+    counts: np.ndarray | float = 1,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
     """What is said of each picture by the head that was solved without it, exactly, for the price of one inverse.
 
     The residual, divided by one minus the leverage (Rifkin and Lippert 2007, "Notes on Regularized Least Squares").
+
+    Args:
+        gram: See `solve`.
+        targets: See `solve`.
+        strength: See `solve`.
+        counts: See `solve`. Defaults to 1.
+        groups: Pictures of one group, such as twins, are left out together. Defaults to each alone.
 
     Returns:
         Array of shape (n, classes): about +1 for the likeliest class, about -1 for the others.
     """
     inverse = cho_solve(_factor(gram, strength / counts), np.eye(len(gram), dtype=gram.dtype))
     wanted = signs(targets)
-    return wanted - inverse @ wanted / np.diag(inverse)[:, None]
+    dual = inverse @ wanted
+    said = wanted - dual / np.diag(inverse)[:, None]
+    for rows in _together(groups):
+        said[rows] = wanted[rows] - np.linalg.solve(inverse[np.ix_(rows, rows)], dual[rows])
+    return said
+
+
+def _together(groups: np.ndarray | None) -> list[np.ndarray]:
+    """The positions of each group that has more than one picture."""
+    if groups is None:
+        return []
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(pd.factorize(np.asarray(groups)[order])[0])) + 1
+    return [rows for rows in np.split(order, starts) if len(rows) > 1]
 
 
 class Dual:
@@ -132,9 +159,9 @@ class Dual:
                 total[channels] += np.asarray(part[rows], np.float32).T @ dual[rows].astype(np.float32)
         return total
 
-    def left_out(self, strength: float) -> np.ndarray:
-        """See `left_out`."""
-        return left_out(self.gram, self.targets, strength * self.scale, self.counts)
+    def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
+        """See `left_out`; `strength` is a share."""
+        return left_out(self.gram, self.targets, strength * self.scale, self.counts, groups)
 
     def counting(self, counts: np.ndarray) -> "Dual":
         """The same with other counts; the inner products stay."""
@@ -170,8 +197,8 @@ class Primal:
         """The weights of a Dense layer without bias, array of shape (channels, classes); `strength` is a share."""
         return cho_solve(_factor(self.products, strength * self.scale), self.sums)
 
-    def left_out(self, strength: float) -> np.ndarray:
-        """See `left_out`: the same numbers, from the leverage of each picture."""
+    def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
+        """See `left_out`: the same numbers, from the leverage of each picture; `strength` is a share."""
         factor = _factor(self.products, strength * self.scale)
         kernel, wanted = cho_solve(factor, self.sums), signs(self.targets)
         said = np.empty_like(wanted)
@@ -179,6 +206,10 @@ class Primal:
             x = np.asarray(self.features[rows], np.float32)
             leverage = self.counts[rows] * np.einsum("ij,ji->i", x, cho_solve(factor, x.T))
             said[rows] = wanted[rows] - (wanted[rows] - x @ kernel) / (1 - leverage)[:, None]
+        for rows in _together(groups):
+            x = np.asarray(self.features[rows], np.float32)
+            leverage = x @ cho_solve(factor, x.T) * self.counts[rows]
+            said[rows] = wanted[rows] - np.linalg.solve(np.eye(len(rows)) - leverage, wanted[rows] - x @ kernel)
         return said
 
     def counting(self, counts: np.ndarray) -> "Primal":

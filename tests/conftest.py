@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -64,6 +65,34 @@ def folder(tmp_path):
 def fresh(folder):
     """The catalog of `folder`, not split."""
     return catalog.read(folder)
+
+
+def answered(given, p, labels):
+    """Predictions as `evaluation.predictions` makes them, from class numbers and probabilities."""
+    names = np.array(labels)
+    table = pd.DataFrame({"path": [f"{n}.jpg" for n in range(len(p))], "label": names[given]})
+    table["predicted"], table["confidence"] = names[p.argmax(1)], p.max(1)
+    table["correct"] = table.predicted == table.label
+    return table.join(pd.DataFrame(p, columns=[f"p_{label}" for label in labels]))
+
+
+SMALL = [(1, 3, 1, 1, 32, 16), (2, 3, 2, 2, 16, 16), (2, 3, 2, 2, 16, 24), (2, 3, 2, 2, 24, 32)]
+
+
+@pytest.fixture
+def small_lites(monkeypatch):
+    """EfficientNet-Lite with four narrow stages of seven blocks and drawn weights, which trains in no time."""
+    from sneakerlib import backbones
+
+    def fill(model, *_):
+        rng = np.random.default_rng(0)
+        for layer in (layer for layer in model.layers if "conv" in layer.name):
+            kernel = layer.get_weights()[0]
+            inputs = kernel.shape[0] * kernel.shape[1] * (1 if "depthwise" in layer.name else kernel.shape[2])
+            layer.set_weights([rng.normal(0, (2 / inputs) ** 0.5, kernel.shape)])
+
+    monkeypatch.setattr(backbones, "LITE_STAGES", SMALL)
+    monkeypatch.setattr(backbones, "_fill", fill)
 
 
 def brightness(fresh, folder, size=32):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import save
 
-from sneakerlib import catalog, cli, loopback, sample
+from sneakerlib import catalog, cli, loopback, modelfolder, sample
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,15 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     trained = answer(capsys, "train", tmp_path / "c.csv", "--out", tmp_path / "m", "--size", 64, "--minutes", 0.01)
     assert 0 <= trained["val_accuracy"] <= 1
     scores = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "c.csv", "--out", tmp_path / "e")
-    assert list(scores) == ["n", "accuracy", "accuracy_interval", "macro_f1", "top3_accuracy", "ece"]
+    assert list(scores) == [
+        "n",
+        "accuracy",
+        "accuracy_interval",
+        "macro_f1",
+        "macro_f1_interval",
+        "top3_accuracy",
+        "ece",
+    ]
     assert scores["n"] == split["pictures"]["test"]
     assert (tmp_path / "e/predictions.csv").is_file()
     same = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "s")
@@ -39,6 +47,10 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     picture = tmp_path / "s/aero/aero_001.jpg"
     named = answer(capsys, "classify", tmp_path / "m", picture)
     assert sum(named[str(picture)].values()) == pytest.approx(1)
+    for threshold, said in ((0.0, f"{picture}: {next(iter(named[str(picture)]))}"), (1.1, "not sure, perhaps ")):
+        modelfolder.calibrate(tmp_path / "m", 1.0, threshold)
+        assert cli.main(["classify", str(tmp_path / "m"), str(picture)]) == 0
+        assert said in capsys.readouterr().out
 
 
 def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):

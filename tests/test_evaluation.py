@@ -1,6 +1,9 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import answered
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, top_k_accuracy_score
 
 from sneakerlib import InputError, catalog, evaluation, modelfolder, recipes, sample
@@ -15,11 +18,7 @@ def predictions():
     given = rng.integers(0, 4, 200)
     p = rng.dirichlet(np.ones(4), 200)
     p[np.arange(200), given] += 0.5
-    p /= p.sum(1, keepdims=True)
-    table = pd.DataFrame({"path": [f"{n}.jpg" for n in range(200)], "label": np.array(LABELS)[given]})
-    table["predicted"] = np.array(LABELS)[p.argmax(1)]
-    table["confidence"], table["correct"] = p.max(1), table.predicted == table.label
-    return table.join(pd.DataFrame(p, columns=[f"p_{label}" for label in LABELS]))
+    return answered(given, p / p.sum(1, keepdims=True), LABELS)
 
 
 def test_scores_agree_with_scikit_learn(predictions):
@@ -40,21 +39,6 @@ def test_top_three_of_two_classes_is_certain(predictions):
     assert evaluation.scores(two)["top3_accuracy"] == 1.0
 
 
-def test_calibration_error_agrees_with_a_plain_loop(predictions):
-    expected = 0.0
-    for low in np.arange(15) / 15:
-        inside = predictions[(predictions.confidence >= low) & (predictions.confidence < low + 1 / 15)]
-        if len(inside):
-            expected += abs(inside.confidence.mean() - inside.correct.mean()) * len(inside) / 200
-    assert evaluation.expected_calibration_error(predictions) == pytest.approx(expected, abs=1e-12)
-
-
-def test_calibration_error_of_a_certain_and_right_model_is_zero(predictions):
-    sure = predictions.assign(confidence=1.0, correct=True)
-    assert evaluation.expected_calibration_error(sure) == 0
-    assert evaluation.expected_calibration_error(sure.assign(correct=False)) == 1
-
-
 @pytest.mark.parametrize(
     ("correct", "total", "low", "high"),
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
@@ -68,6 +52,52 @@ def test_the_wilson_interval_has_the_published_values(correct, total, low, high)
 def test_an_impossible_share_is_refused(correct, total):
     with pytest.raises(InputError, match="is no share"):
         evaluation.wilson_interval(correct, total)
+
+
+def test_the_interval_of_the_macro_f1_is_the_bootstrap_of_scikit_learns_score(predictions):
+    low, high = evaluation.macro_f1_interval(predictions)
+    rng, again = np.random.default_rng(7), []
+    for _ in range(300):
+        drawn = predictions.iloc[rng.integers(0, 200, 200)]
+        again.append(f1_score(drawn.label, drawn.predicted, average="macro"))
+    assert (low, high) == pytest.approx(np.quantile(again, [0.025, 0.975]), abs=0.02)
+    assert low < evaluation.scores(predictions)["macro_f1"] < high
+
+
+def test_two_models_are_compared_on_the_pictures_where_they_differ(predictions):
+    better = predictions.sample(frac=1, random_state=0)
+    wrong = better.index[~better.correct]
+    better.loc[wrong[:12], "correct"] = True
+    better.loc[better.index[better.correct][-3:], "correct"] = False
+    found = evaluation.compare(better, predictions)
+    assert found["only_one"] + found["only_other"] == (better.correct.sort_index() != predictions.correct).sum()
+    assert found["difference"] == pytest.approx(better.correct.mean() - predictions.correct.mean())
+    fewer, both = sorted([found["only_one"], found["only_other"]])[0], found["only_one"] + found["only_other"]
+    assert found["p"] == pytest.approx(min(1, 2 * sum(math.comb(both, k) for k in range(fewer + 1)) / 2**both))
+    assert evaluation.compare(predictions, predictions)["p"] == 1
+    with pytest.raises(InputError, match="different pictures"):
+        evaluation.compare(better, predictions.head(10))
+
+
+@pytest.mark.parametrize("n", [40, 400])
+def test_the_interval_of_a_difference_covers_it_as_often_as_it_says(n):
+    rng, shares, covered = np.random.default_rng(0), [0.7, 0.15, 0.05, 0.1], []
+    for _ in range(1000):
+        both, only_one, only_other, _ = rng.multinomial(n, shares)
+        low, high = evaluation._paired_interval(both, only_one, only_other, n)
+        covered.append(low <= 0.1 <= high)
+    assert 0.93 <= np.mean(covered) <= 0.98
+
+
+def test_classes_that_are_mixed_up_stand_side_by_side():
+    names = list("abcdef")
+    counts = pd.DataFrame(10 * np.eye(6, dtype=int), names, names)
+    for one, other in ("af", "be", "cd"):
+        counts.loc[one, other] = 5
+    order = evaluation.similar_order(counts)
+    assert sorted(order) == names
+    assert all(abs(order.index(one) - order.index(other)) == 1 for one, other in ("af", "be", "cd"))
+    assert evaluation.similar_order(counts.iloc[:2, :2]) == ["a", "b"]
 
 
 def test_confusion_and_class_scores_agree_with_scikit_learn(predictions):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, catalog, evaluation, modelfolder, recipes
+from sneakerlib import InputError, calibration, catalog, evaluation, modelfolder, recipes
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,19 @@ def test_probabilities_are_a_softmax_at_the_temperature(trained):
     p = saved.probabilities(logits)
     assert np.allclose(p[0], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum(), atol=1e-12)
     assert np.allclose(p.sum(1), 1, atol=1e-12)
+
+
+def test_calibrating_changes_how_sure_a_model_is_and_nothing_else(trained, table, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "m")
+    before = modelfolder.load(tmp_path / "m")
+    modelfolder.calibrate(tmp_path / "m", 2.5, 0.7)
+    after = modelfolder.load(tmp_path / "m")
+    assert (after.temperature, after.info["abstain_below"]) == (2.5, 0.7)
+    assert {**after.info, "abstain_below": 0} == {**before.info, "abstain_below": 0}
+    raw, cooled = (evaluation.predictions(saved, table, "val") for saved in (before, after))
+    assert raw.predicted.equals(cooled.predicted)
+    again = calibration.tempered(raw, 2.5)
+    assert np.allclose(again.confidence, cooled.confidence, atol=1e-9)
 
 
 @pytest.mark.parametrize("part", modelfolder.PARTS)

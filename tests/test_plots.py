@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from sneakerlib import InputError, evaluation, plots
+from sneakerlib import InputError, calibration, evaluation, plots
 
 matplotlib.use("Agg")
 
@@ -51,12 +51,44 @@ def test_every_chart_has_title_and_labelled_axes(predictions, table):
         plots.class_distribution(table, by="issue"),
         plots.learning_curves({"a": history}),
         plots.comparison(scores, chance=0.3),
+        plots.reliability({"linear": predictions}),
+        plots.risk_coverage({"linear": predictions}, 0.5),
         plots.answer({"a": 0.7, "b": 0.3}),
     ]
     for ax in charts:
         assert ax.get_title()
         assert ax.get_xlabel()
     assert all(ax.get_ylabel() for ax in charts[:4])
+
+
+def test_alike_classes_stand_together_and_no_count_is_lost(predictions, tmp_path):
+    numbers = drawn(plots.confusion_matrix(predictions, similar=True), tmp_path).set_index("label")
+    plain = evaluation.confusion(predictions)
+    assert list(numbers.index) == list(numbers) == evaluation.similar_order(plain)
+    assert np.array_equal(numbers, plain.loc[numbers.index, numbers.columns])
+
+
+def test_thirty_two_classes_fit_on_a_page_and_keep_their_names(predictions):
+    names = [f"air_jordan_{n}" for n in range(1, 33)]
+    many = pd.DataFrame({"label": np.repeat(names, 40), "predicted": np.roll(np.repeat(names, 40), 7)})
+    ax = plots.confusion_matrix(many.join(pd.DataFrame(0.0, many.index, [f"p_{name}" for name in names])))
+    assert [text.get_text() for text in ax.get_yticklabels()] == names
+    assert ax.figure.get_size_inches().max() * 110 >= 1200  # pixels, as `save` draws it
+
+
+def test_reliability_has_the_bins_of_the_calibration_error(predictions, tmp_path):
+    numbers = drawn(plots.reliability({"one": predictions, "two": predictions}), tmp_path)
+    table = calibration.reliability(predictions)
+    assert numbers.answers.tolist() == ["one"] * len(table) + ["two"] * len(table)
+    assert np.allclose(numbers.accuracy, [*table.accuracy, *table.accuracy], atol=1e-5)
+
+
+def test_the_coverage_curve_marks_what_is_answered_at_the_threshold(predictions, tmp_path):
+    unsure = predictions.assign(confidence=np.linspace(0.2, 1, len(predictions)))
+    ax = plots.risk_coverage({"as it is": unsure}, threshold=0.6)
+    share, right = (unsure.confidence >= 0.6).mean(), unsure[unsure.confidence >= 0.6].correct.mean()
+    assert f"{right:.1%} right\nof {share:.0%} answered" in [text.get_text() for text in ax.texts]
+    assert len(drawn(ax, tmp_path)) == len(unsure)
 
 
 def test_the_class_distribution_counts_every_picture(table, tmp_path):

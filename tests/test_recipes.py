@@ -11,6 +11,8 @@ import pytest
 
 from sneakerlib import InputError, auto, catalog, cli, engines, evaluation, modelfolder, models, recipes, tuning
 
+pytestmark = pytest.mark.usefixtures("small_lites")
+
 # Options that make a recipe quick, and that show what else it can do.
 OPTIONS = {
     "linear": {"size": 16},

@@ -68,6 +68,22 @@ def test_left_out_is_what_a_head_says_that_was_solved_without_the_picture(data, 
         assert np.allclose(exact[out], head.predict(features[[out]])[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
+def test_twins_are_left_out_together(data, way):
+    features, targets = data
+    groups = np.arange(60).astype(str)
+    groups[[3, 20, 41]], groups[[5, 6]] = "three", "two"
+    counts = np.random.default_rng(1).uniform(0.5, 2, 60).astype(np.float32)
+    said, alone = (way(features, targets, counts).left_out(0.3, each) for each in (groups, None))
+    for out in ([3, 20, 41], [5, 6], [10]):
+        rest = ~np.isin(np.arange(60), out)
+        head = Ridge(alpha=0.3, fit_intercept=False)
+        head.fit(features[rest], ridge.signs(targets)[rest], sample_weight=counts[rest])
+        assert np.allclose(said[out], head.predict(features[out]), atol=1e-4)
+    assert not np.allclose(said[3], alone[3], atol=1e-4)
+    assert np.array_equal(said[10], alone[10])
+
+
 def test_portions_change_nothing(data, monkeypatch):
     features, targets = data
     whole, across = ridge.gram(features), ridge.gram(features[:7], features)

@@ -1,3 +1,6 @@
+import sys
+import types
+
 import numpy as np
 import pytest
 from conftest import brightness
@@ -177,3 +180,12 @@ def test_an_augmentation_serves_pictures_of_several_sizes():
     for size in (32, 48):
         network = training.augmented(models.linear(["a", "b"], size), changes)
         assert network.predict_on_batch(np.zeros((1, size, size, 3), "float32")).shape == (1, 2)
+
+
+@pytest.mark.parametrize(("platform", "warned"), [("cpu", True), ("gpu", False)])
+def test_jax_without_a_gpu_is_warned_of(monkeypatch, recwarn, platform, warned):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    devices = [types.SimpleNamespace(platform=platform)]
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(devices=lambda: devices))
+    training._warn_of_a_slow_backend()
+    assert ["KERAS_BACKEND=tensorflow" in str(one.message) for one in recwarn] == [True] * warned

@@ -8,6 +8,7 @@ from sneakerlib.catalog import usable
 from sneakerlib.quiet import keras
 
 LABELS = ["one", "two"]
+pytestmark = pytest.mark.usefixtures("small_lites")
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_training_the_top_leaves_the_lower_part_as_it_was(split, tmp_path):
     names = changed(before, model)
     blocks = {int(name.split(".")[1]) for name in names if name.startswith("blocks.")}
     assert "logits" in names
-    assert blocks == set(range(11, 16))  # after the last sum of the 112-channel stage, at 4 x 4
+    assert blocks == {5, 6}  # after the last sum of the stage before, at 8 x 8
     assert not any("bn" in name for name in names)
     assert history.index.tolist() == [0, 1, 2]
 
@@ -126,7 +127,7 @@ def test_the_top_is_trained_on_what_the_lower_part_says_of_the_picture_and_its_m
     original = training.fit
     monkeypatch.setattr(training, "fit", spy)
     model = build(64)
-    lower_before = models.late_maps(model)[4]
+    lower_before = models.late_maps(model)[8]
     tuning.fine_tune_top(model, split, LABELS, 1, cache=tmp_path, progress=False)
     rows = usable(split, "val")
     maps, _ = seen["val"][0]

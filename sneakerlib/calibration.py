@@ -1,0 +1,139 @@
+"""Does a model know when it is unsure? Calibration, and the confidence below which it had better say "not sure"."""
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import roc_auc_score
+
+BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+WANTED = 0.98  # share of right answers among those that are given
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The number that logits have to be divided by for their softmax to be as sure as it is right.
+
+    Args:
+        logits: Array of shape (pictures, classes), of pictures that were not trained on. Logarithms of probabilities
+            will do: then it is a factor to the temperature that these have been made at.
+        targets: Class number of each picture.
+
+    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks".
+    """
+
+    def surprise(log_temperature: float) -> float:
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(targets)), targets].mean()
+
+    return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
+
+
+def temperature(predictions: pd.DataFrame) -> float:
+    """The factor to a model's temperature that makes it as sure as it is right; 1 if it is already.
+
+    Args:
+        predictions: From `evaluation.predictions`, of the validation pictures.
+    """
+    labels, p = _probabilities(predictions)
+    targets = predictions.label.map({label: at for at, label in enumerate(labels)}).to_numpy()
+    return fit_temperature(_logarithms(p), targets)
+
+
+def tempered(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:
+    """The same answers, as a model of another temperature gives them: as right as before, but more or less sure.
+
+    Args:
+        predictions: From `evaluation.predictions`.
+        factor: To the temperature; above 1 makes answers less sure.
+    """
+    labels, p = _probabilities(predictions)
+    p = softmax(_logarithms(p) / factor, axis=1)
+    columns = {f"p_{label}": p[:, at] for at, label in enumerate(labels)}
+    return predictions.assign(confidence=p.max(axis=1), **columns)
+
+
+def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy by confidence: one row per bin that has any pictures.
+
+    Returns:
+        low and high (bounds of the bin), pictures, confidence (their mean), accuracy.
+    """
+    bins = np.minimum((predictions.confidence * BINS).astype(int), BINS - 1)
+    table = predictions.groupby(bins).agg(
+        pictures=("correct", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean")
+    )
+    bounds = {"low": table.index / BINS, "high": (table.index + 1) / BINS}
+    return table.assign(**bounds).reset_index(drop=True)[["low", "high", "pictures", "confidence", "accuracy"]]
+
+
+def expected_calibration_error(predictions: pd.DataFrame) -> float:
+    """How far confidence and accuracy lie apart, averaged over 15 bins of confidence (Guo et al. 2017)."""
+    table = reliability(predictions)
+    return float(((table.confidence - table.accuracy).abs() * table.pictures).sum() / table.pictures.sum())
+
+
+def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
+    """How many answers are right if only the surest ones are given.
+
+    Returns:
+        One row per threshold, the highest first: threshold (least confidence), coverage (share of the pictures that
+        are answered), accuracy (of these).
+
+    Source: Geifman and El-Yaniv 2017, "Selective Classification for Deep Neural Networks".
+    """
+    ordered = predictions.sort_values("confidence", ascending=False, kind="stable")
+    answered = np.arange(1, len(ordered) + 1)
+    table = pd.DataFrame(
+        {
+            "threshold": ordered.confidence.to_numpy(),
+            "coverage": answered / len(ordered),
+            "accuracy": ordered.correct.cumsum().to_numpy() / answered,
+        }
+    )
+    return table.drop_duplicates("threshold", keep="last", ignore_index=True)  # equally sure: answered together
+
+
+def sure_above(predictions: pd.DataFrame, wanted: float = WANTED) -> float:
+    """The least confidence at which to give an answer, so that enough of the answers are right.
+
+    Labels that are probably wrong do not count: a model cannot be so unsure that it agrees with them.
+
+    Args:
+        predictions: From `evaluation.predictions`, of the validation pictures.
+        wanted: Share of right answers. Defaults to 0.98.
+
+    Returns:
+        The threshold; 1 if no threshold would do.
+    """
+    from sneakerlib.doubts import doubted  # late: cleanlab takes its time to load, and few need it
+
+    labels, p = _probabilities(predictions)
+    table = risk_coverage(predictions[~doubted(predictions.label, p, labels)])
+    enough = table[table.accuracy.ge(wanted)]
+    return float(enough.threshold.iloc[-1]) if len(enough) else 1.0
+
+
+def told_apart(known: pd.DataFrame, strange: pd.DataFrame) -> float:
+    """How well confidence tells the model's classes from pictures of something else: the area under the ROC curve.
+
+    Args:
+        known: Predictions for pictures of the classes.
+        strange: Predictions for others.
+
+    Returns:
+        1 if every strange picture is answered less surely than every known one, 0.5 if confidence says nothing; not a
+        number if there are none.
+    """
+    if strange.empty or known.empty:
+        return float("nan")
+    is_known = np.repeat([1, 0], [len(known), len(strange)])
+    return float(roc_auc_score(is_known, pd.concat([known.confidence, strange.confidence])))
+
+
+def _probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """The classes, and an array of shape (pictures, classes)."""
+    columns = [column for column in predictions if column.startswith("p_")]
+    return [column[2:] for column in columns], predictions[columns].to_numpy()
+
+
+def _logarithms(p: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(p, np.finfo(float).tiny))

@@ -1,0 +1,53 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from sneakerlib import catalog, neighbours, plots
+
+
+@pytest.fixture
+def rows():
+    """Twelve pictures of three classes, each class a direction; the last of each is the first one's twin."""
+    files = [{"path": f"{label}{n}", "label": label, "sha256": f"{label}{n}"} for label in "abc" for n in range(4)]
+    table = catalog.blank(files, "nowhere")
+    return table.assign(group=[f"{row.label}{n % 3}" for n, row in zip([0, 1, 2, 3] * 3, table.itertuples())])
+
+
+@pytest.fixture
+def features():
+    turn = np.deg2rad([0, 10, 20, 0, 90, 100, 110, 90, 180, 190, 200, 180])
+    return np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.arange(1, 13)[:, None]  # lengths say nothing
+
+
+def test_the_nearest_of_a_class_are_named_but_not_twins_nor_the_picture(rows, features):
+    assert neighbours.nearest(features, rows, "a0", "a", 3).path.tolist() == ["a1", "a2"]
+    assert neighbours.nearest(features, rows, "a0", "b", 2).path.tolist() == ["b0", "b3"]
+    assert neighbours.nearest(features, rows, "b2", "c", 1).path.tolist() == ["c0"]
+
+
+def test_an_error_stands_beside_its_neighbours_in_both_classes(rows, features):
+    predictions = pd.DataFrame(
+        {
+            "path": ["a0", "a1", "b0", "c1"],
+            "label": ["a", "a", "b", "c"],
+            "predicted": ["b", "b", "b", "a"],
+            "confidence": [0.6, 0.8, 0.9, 0.7],
+        }
+    )
+    predictions["correct"] = predictions.label == predictions.predicted
+    table = neighbours.confusions(predictions, features, rows, pairs=1)
+    assert table.path.tolist() == ["a1", "a0", "a3", "b0", "b3"]  # the surer of two errors, then two of a, two of b
+    assert table.wrong.tolist() == [True, False, False, False, False]
+    assert catalog.folder_of(table) == catalog.folder_of(rows)
+    assert neighbours.confusions(predictions[predictions.correct], features, rows).empty
+
+
+def test_the_table_can_be_shown(table, tmp_path):
+    usable = catalog.usable(table)
+    labels = sorted(set(usable.label))
+    predictions = usable[["path", "label"]].assign(predicted=labels[0], confidence=0.5)
+    predictions["correct"] = predictions.label == predictions.predicted
+    drawn = np.random.default_rng(0).normal(size=(len(usable), 4))
+    shown = neighbours.confusions(predictions, drawn, usable)
+    plots.save(plots.gallery(shown, shown.title, shown.wrong, columns=5), tmp_path / "05_topic__pairs")
+    assert len(pd.read_csv(tmp_path / "05_topic__pairs.csv")) == 10
