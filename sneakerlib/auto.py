@@ -2,13 +2,13 @@
 
 import dataclasses
 import time
-from typing import Any
 
 import pandas as pd
 
 from sneakerlib import engines, modelfolder, models, tuning
 from sneakerlib.backbones import LITES
 from sneakerlib.catalog import usable
+from sneakerlib.cookbook import RECIPES, Task
 from sneakerlib.quiet import keras
 from sneakerlib.weights import installed
 
@@ -30,12 +30,11 @@ def ways(backbones: tuple[str, ...]) -> list[tuple[str, dict]]:
     return [("second-order", {}), ("second-order", large), ("tuned-second-order", large)]
 
 
-def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict]:
+def best(task: Task) -> tuple[str, keras.Model, pd.DataFrame, dict]:
     """Train one model after another, and take the one that is best on validation; of equals the cheaper.
 
     Args:
-        task: A `recipes.Task`.
-        recipes: `recipes.RECIPES`.
+        task: What to train on.
 
     Returns:
         The recipe, the model, its history, and its settings with a list of what was tried.
@@ -49,7 +48,7 @@ def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict
         if found and left > MEASURING:
             cost = describing(one, recipe)
             left = budget - (time.monotonic() - begun)
-        if recipes[recipe].budget:
+        if RECIPES[recipe].budget:
             one = dataclasses.replace(one, minutes=max(0.0, left - cost) / 60)
             cost += LEAST_TUNING * len(usable(task.catalog, "train"))
         if found and cost > left:
@@ -58,7 +57,7 @@ def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict
                 f"{recipe} of {'+'.join(one.backbones)} would take {cost:.0f} s or more, {max(0, left):.0f} s are left",
             )
             continue
-        model, history = recipes[recipe].run(one)
+        model, history = RECIPES[recipe].run(one)
         score, spent = modelfolder.reached(history), round(time.monotonic() - begun, 1)
         settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip, "zoom": one.zoom}
         settings["final"] = one.final
@@ -70,7 +69,7 @@ def best(task: Any, recipes: dict) -> tuple[str, keras.Model, pd.DataFrame, dict
     return recipe, model, history, settings | {"tried": tried}
 
 
-def describing(task: Any, recipe: str) -> float:
+def describing(task: Task, recipe: str) -> float:
     """Seconds that describing the pictures will take, from a few of them that are described now."""
     rows = usable(task.catalog)
     rows = rows[rows.split.ne("test")]
@@ -82,6 +81,6 @@ def describing(task: Any, recipe: str) -> float:
     return sum(engines.seconds(part, rows, task.cache) for part in models.parts(network))
 
 
-def _say(task: Any, line: str) -> None:
+def _say(task: Task, line: str) -> None:
     if task.progress:
         print(line, flush=True)

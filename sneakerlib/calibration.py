@@ -2,8 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import roc_auc_score
 
 BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
@@ -71,8 +71,12 @@ def expected_calibration_error(predictions: pd.DataFrame) -> float:
     return float(((table.confidence - table.accuracy).abs() * table.pictures).sum() / table.pictures.sum())
 
 
-def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
+def risk_coverage(predictions: pd.DataFrame, trust: np.ndarray | float = 1.0) -> pd.DataFrame:
     """How many answers are right if only the surest ones are given.
+
+    Args:
+        predictions: From `evaluation.predictions`.
+        trust: How much each picture counts for the accuracy. Defaults to all alike.
 
     Returns:
         One row per threshold, the highest first: threshold (least confidence), coverage (share of the pictures that
@@ -80,13 +84,13 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Source: Geifman and El-Yaniv 2017, "Selective Classification for Deep Neural Networks".
     """
-    ordered = predictions.sort_values("confidence", ascending=False, kind="stable")
-    answered = np.arange(1, len(ordered) + 1)
+    ordered = predictions.assign(trust=trust).sort_values("confidence", ascending=False, kind="stable")
+    right = (ordered.correct * ordered.trust).cumsum() / ordered.trust.cumsum()
     table = pd.DataFrame(
         {
             "threshold": ordered.confidence.to_numpy(),
-            "coverage": answered / len(ordered),
-            "accuracy": ordered.correct.cumsum().to_numpy() / answered,
+            "coverage": np.arange(1, len(ordered) + 1) / len(ordered),
+            "accuracy": right.to_numpy(),
         }
     )
     return table.drop_duplicates("threshold", keep="last", ignore_index=True)  # equally sure: answered together
@@ -95,7 +99,8 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 def sure_above(predictions: pd.DataFrame, wanted: float = WANTED) -> float:
     """The least confidence at which to give an answer, so that enough of the answers are right.
 
-    Labels that are probably wrong do not count: a model cannot be so unsure that it agrees with them.
+    Each label counts as much as it can be trusted (`label_trust`): a model cannot be so unsure that it agrees with
+    labels that are wrong.
 
     Args:
         predictions: From `evaluation.predictions`, of the validation pictures.
@@ -104,12 +109,35 @@ def sure_above(predictions: pd.DataFrame, wanted: float = WANTED) -> float:
     Returns:
         The threshold; 1 if no threshold would do.
     """
-    from sneakerlib.doubts import doubted  # late: cleanlab takes its time to load, and few need it
-
-    labels, p = _probabilities(predictions)
-    table = risk_coverage(predictions[~doubted(predictions.label, p, labels)])
+    table = risk_coverage(predictions, label_trust(predictions))
     enough = table[table.accuracy.ge(wanted)]
     return float(enough.threshold.iloc[-1]) if len(enough) else 1.0
+
+
+def label_trust(predictions: pd.DataFrame) -> np.ndarray:
+    """How likely each label is right, if some of all labels were drawn by lot.
+
+    A share of the labels is taken to have nothing to do with the picture; the others follow the model's probabilities
+    at some temperature. Share and temperature are those that make the labels likeliest. If the model's errors are as
+    many as its confidence admits, the share comes out as nothing, and every label is trusted.
+
+    Args:
+        predictions: From `evaluation.predictions`, of pictures that were not trained on.
+
+    Returns:
+        Array of shape (pictures): 1 for a label that is right for certain.
+    """
+    labels, p = _probabilities(predictions)
+    targets = predictions.label.map({label: at for at, label in enumerate(labels)}).to_numpy()
+    logits, each = _logarithms(p), np.arange(len(p))
+
+    def parts(parameters: np.ndarray) -> tuple[np.ndarray, float]:
+        share = expit(parameters[1])
+        return (1 - share) * softmax(logits / np.exp(parameters[0]), axis=1)[each, targets], share / len(labels)
+
+    fitted = minimize(lambda parameters: -np.log(sum(parts(parameters))).mean(), [0.0, -4.0], method="Nelder-Mead")
+    sound, by_lot = parts(fitted.x)
+    return sound / (sound + by_lot)
 
 
 def told_apart(known: pd.DataFrame, strange: pd.DataFrame) -> float:

@@ -10,7 +10,6 @@ from scipy.sparse.csgraph import connected_components
 
 from sneakerlib import InputError, offtopic, twins
 from sneakerlib import catalog as catalogs
-from sneakerlib.look import looks, scores
 
 SMALLEST = 64  # pixels of the shorter side: what notebook 03 trains at; a smaller picture would have to be enlarged
 # What is done about each issue. drop: left out, nothing can be learned from it; quarantine: left out until a person has
@@ -54,6 +53,8 @@ def audit(
         Findings, one row per picture and issue: path, label, issue (a key of `RULES`), score (0 harmless to 1 certain),
         evidence (what was seen, or the path of the twin) and group (equal for all that are joined by twins).
     """
+    from sneakerlib.look import looks  # late: cleanvision takes its time to load, and a catalog may be audited already
+
     seen = looks(catalog, cache, progress)
     found = [*_files(catalog, seen), *_copies(catalog, seen), *_near(catalog, seen), *_appearance(catalog, seen)]
     if features:
@@ -128,6 +129,8 @@ def _bytes(digits: pd.Series) -> np.ndarray:
 def _appearance(catalog: pd.DataFrame, seen: pd.DataFrame):
     """What cleanvision makes of brightness, sharpness, content and shape."""
     good = seen.error.eq("")
+    from sneakerlib.look import scores
+
     for issue, table in scores(catalog[good], seen[good]).items():
         for at, row in table[table.wrong].iterrows():
             yield _finding(catalog.loc[at], issue, 1 - row.score, f"{row.score:.2f}")

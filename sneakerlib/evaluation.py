@@ -136,10 +136,9 @@ def macro_f1_interval(predictions: pd.DataFrame, seed: int = 0) -> list[float]:
 
     Source: the percentile bootstrap, Efron 1979.
     """
-    number = {label: at for at, label in enumerate(_labels(predictions))}
-    classes, rng = len(number), np.random.default_rng(seed)
-    pairs = (predictions.label.map(number) * classes + predictions.predicted.map(number)).to_numpy()
-    found = []
+    numbers, names = pd.factorize(pd.concat([predictions.label, predictions.predicted]))
+    classes, rng, found = len(names), np.random.default_rng(seed), []
+    pairs = numbers[: len(predictions)] * classes + numbers[len(predictions) :]
     for _ in range(RESAMPLES):
         drawn = rng.choice(pairs, len(pairs))
         counts = np.bincount(drawn, minlength=classes**2).reshape(classes, classes)

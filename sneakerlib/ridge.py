@@ -150,13 +150,21 @@ class Dual:
         self.gram = gram(features)
         self.scale = float(np.diag(self.gram).mean())  # mean squared length
 
-    def solve(self, strength: float) -> np.ndarray:
-        """The weights of a Dense layer without bias, array of shape (channels, classes); `strength` is a share."""
-        dual = solve(self.gram, self.targets, strength * self.scale, self.counts)
+    def solve(self, *strengths: float) -> np.ndarray:
+        """The weights of a Dense layer without bias.
+
+        Args:
+            *strengths: Of the penalty, as shares of the mean squared length.
+
+        Returns:
+            Array of shape (channels, classes); of several strengths side by side, for the vectors are read only once.
+        """
+        duals = [solve(self.gram, self.targets, strength * self.scale, self.counts) for strength in strengths]
+        dual = np.concatenate(duals, axis=1).astype(np.float32)
         total = np.zeros((self.features.shape[1], dual.shape[1]), np.float32)
         for part, channels in _blocks(self.features):
             for rows in _portions(len(dual)):
-                total[channels] += np.asarray(part[rows], np.float32).T @ dual[rows].astype(np.float32)
+                total[channels] += np.asarray(part[rows], np.float32).T @ dual[rows]
         return total
 
     def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
@@ -193,9 +201,10 @@ class Primal:
             squares += float(np.einsum("ij,ij->", x, x))
         self.scale = squares / len(features)  # mean squared length
 
-    def solve(self, strength: float) -> np.ndarray:
-        """The weights of a Dense layer without bias, array of shape (channels, classes); `strength` is a share."""
-        return cho_solve(_factor(self.products, strength * self.scale), self.sums)
+    def solve(self, *strengths: float) -> np.ndarray:
+        """See `Dual.solve`."""
+        factors = (_factor(self.products, strength * self.scale) for strength in strengths)
+        return np.concatenate([cho_solve(factor, self.sums) for factor in factors], axis=1)
 
     def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
         """See `left_out`: the same numbers, from the leverage of each picture; `strength` is a share."""

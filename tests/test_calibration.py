@@ -87,6 +87,15 @@ def test_above_the_threshold_new_answers_are_right_as_often_as_wanted(wrong_labe
     assert len(given) > 0.3 * len(fresh)
 
 
+@pytest.mark.parametrize("wrong_labels", [0.0, 0.1])
+def test_labels_are_doubted_only_where_some_are_wrong(wrong_labels):
+    answers, truth = model(1000, wrong_labels=wrong_labels), model(1000)
+    trust = calibration.label_trust(answers)
+    assert 1 - trust.mean() == pytest.approx(wrong_labels * 3 / 2, abs=0.03)  # a label drawn by lot may be right
+    wrong = answers.label.ne(truth.label) & truth.correct & truth.confidence.gt(0.95)
+    assert (trust[wrong] < 0.5).all()
+
+
 def test_a_model_that_is_never_right_is_never_sure():
     answers = model(300)
     assert calibration.sure_above(answers.assign(correct=False)) == 1.0

@@ -15,7 +15,7 @@ def rows():
 
 @pytest.fixture
 def features():
-    turn = np.deg2rad([0, 10, 20, 0, 90, 100, 110, 90, 180, 190, 200, 180])
+    turn = np.deg2rad([0, 10, 25, 0, 90, 100, 115, 90, 180, 190, 205, 180])
     return np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.arange(1, 13)[:, None]  # lengths say nothing
 
 

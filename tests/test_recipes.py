@@ -9,7 +9,19 @@ import time
 import numpy as np
 import pytest
 
-from sneakerlib import InputError, auto, catalog, cli, engines, evaluation, modelfolder, models, recipes, tuning
+from sneakerlib import (
+    InputError,
+    auto,
+    catalog,
+    cli,
+    cookbook,
+    engines,
+    evaluation,
+    modelfolder,
+    models,
+    recipes,
+    tuning,
+)
 
 pytestmark = pytest.mark.usefixtures("small_lites")
 
@@ -32,7 +44,7 @@ def train(table, recipe, out, **options):
     return recipes.train(table, recipe, out, progress=False, **OPTIONS[recipe] | options)
 
 
-@pytest.mark.parametrize("recipe", recipes.RECIPES)
+@pytest.mark.parametrize("recipe", cookbook.RECIPES)
 def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp_path, recipe, monkeypatch):
     if recipe == "tuned-second-order":
         monkeypatch.setattr(tuning, "LARGER", 0.4)  # 64 pixels
@@ -79,8 +91,8 @@ def test_balanced_classes_lead_to_other_weights(table, tmp_path):
 
 
 def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "MANY", 10)
-    monkeypatch.setattr(recipes, "FEWER_NUMBERS", 4 * 5)
+    monkeypatch.setattr(cookbook, "MANY", 10)
+    monkeypatch.setattr(cookbook, "FEWER_NUMBERS", 4 * 5)
     train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", **PLAIN)
     train(table, "second-order", tmp_path / "z", cache=tmp_path / "c", **PLAIN, zoom=True)
     for model, numbers in (("m", 4 * 5), ("z", 2 * 3 * 4)):
@@ -129,11 +141,11 @@ def test_auto_gives_the_rest_of_its_time_to_fine_tuning(table, tmp_path, monkeyp
 
     def spy(task):
         given["minutes"] = task.minutes
-        return recipes.RECIPES["linear"].run(dataclasses.replace(task, sizes=(16,)))
+        return cookbook.RECIPES["linear"].run(dataclasses.replace(task, sizes=(16,)))
 
     names = ("second-order", "tuned-second-order")
-    spied = {name: dataclasses.replace(recipes.RECIPES[name], run=spy) for name in names}
-    monkeypatch.setattr(recipes, "RECIPES", recipes.RECIPES | spied)
+    spied = {name: dataclasses.replace(cookbook.RECIPES[name], run=spy) for name in names}
+    monkeypatch.setattr(auto, "RECIPES", cookbook.RECIPES | spied)
     monkeypatch.setattr(auto, "describing", lambda task, recipe: 60.0)
     recipes.train(table, "auto", tmp_path / "m", cache=tmp_path / "c", minutes=10, progress=False)
     assert 8 < given["minutes"] < 9

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from sneakerlib import InputError, explain, models
+from sneakerlib.quiet import keras
+
+
+def judge(bright_class=1):
+    """A network for two classes, the second of which is told by brightness alone."""
+    picture = keras.Input((32, 32, 3), name="picture")
+    x = keras.layers.Conv2D(2, 1, use_bias=False, name="look")(keras.layers.Rescaling(1 / 255)(picture))
+    x = keras.layers.AveragePooling2D(4)(x)
+    x = keras.layers.GlobalAveragePooling2D(name="features")(x)
+    model = keras.Model(picture, keras.layers.Dense(2, name="logits")(x), name="judge")
+    model.get_layer("look").set_weights([np.ones((1, 1, 3, 2), np.float32)])
+    kernel = np.zeros((2, 2), np.float32)
+    kernel[:, bright_class] = 1
+    model.get_layer("logits").set_weights([kernel, np.zeros(2)])
+    return model
+
+
+def lit(size=32):
+    """A dark picture with a bright square in the upper right."""
+    picture = np.zeros((size, size, 3), np.uint8)
+    picture[: size // 4, -size // 4 :] = 255
+    return picture
+
+
+def test_what_was_recognised_lights_up_and_nothing_else():
+    heat = explain.heat_map(judge(), lit())
+    assert heat.shape == (32, 32)
+    assert heat[:6, -6:].min() > 0.5
+    assert heat[16:, :16].max() == 0
+    assert heat.max() == pytest.approx(1)
+
+
+def test_another_class_has_no_evidence():
+    assert explain.heat_map(judge(), lit(), 0).max() == 0
+
+
+@pytest.mark.usefixtures("small_lites")
+@pytest.mark.parametrize("options", [{}, {"zoom": True, "flip": True}])
+def test_second_order_models_are_explained_too_side_by_side_or_alone(options):
+    backbones = (
+        [models.backbone(size=64), models.backbone("efficientnet-lite1", 64)] if options else models.backbone(size=64)
+    )
+    model = models.second_order(backbones, ["a", "b"], **options)
+    size = model.input_shape[1]
+    heat = explain.heat_map(model, lit(size), 1)
+    assert heat.shape == (size, size)
+    assert 0 <= heat.min() <= heat.max() <= 1
+
+
+def test_a_network_without_maps_cannot_be_explained():
+    with pytest.raises(InputError, match="no feature maps"):
+        explain.heat_map(models.linear(["a", "b"], 16), lit(16))
