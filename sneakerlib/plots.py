@@ -267,13 +267,11 @@ def risk_coverage(answers: dict[str, pd.DataFrame], threshold: float | None = No
     ax = ax or plt.subplots(figsize=(6.2, 3.8), layout="constrained")[1]
     tables = {name: calibration.risk_coverage(predictions) for name, predictions in answers.items()}
     for (name, table), colour in zip(tables.items(), COLOURS, strict=False):
-        ax.plot(table.coverage, table.accuracy, color=colour, label=name)
         given = table[table.threshold >= threshold] if threshold is not None else table.head(0)
-        if len(given):
-            at = given.iloc[-1]
+        for at in given.tail(1).itertuples():
             ax.plot(at.coverage, at.accuracy, "o", color=colour)
-            note = f"{at.accuracy:.1%} right\nof {at.coverage:.0%} answered"
-            ax.annotate(note, (at.coverage, at.accuracy), (-8, -32), textcoords="offset points", ha="right", fontsize=8)
+            name += f": {at.accuracy:.1%} right of {at.coverage:.0%} answered"
+        ax.plot(table.coverage, table.accuracy, color=colour, label=name)
     lowest = min(table.accuracy.iloc[-len(table) // 2 :].min() for table in tables.values())
     ax.set(xlim=(0, 1.03), ylim=(max(0, lowest - 0.25), 1.02))
     ax.legend(frameon=False, loc="lower left", fontsize=8)

@@ -87,7 +87,8 @@ def test_the_coverage_curve_marks_what_is_answered_at_the_threshold(predictions,
     unsure = predictions.assign(confidence=np.linspace(0.2, 1, len(predictions)))
     ax = plots.risk_coverage({"as it is": unsure}, threshold=0.6)
     share, right = (unsure.confidence >= 0.6).mean(), unsure[unsure.confidence >= 0.6].correct.mean()
-    assert f"{right:.1%} right\nof {share:.0%} answered" in [text.get_text() for text in ax.texts]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == [f"as it is: {right:.1%} right of {share:.0%} answered"]
     assert len(drawn(ax, tmp_path)) == len(unsure)
 
 
