@@ -63,17 +63,19 @@ def leave_one_out(features: ridge.Features, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(p, index=rows.index, columns=labels)
 
 
-def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
-    """Pictures whose label the out-of-fold models contradict, the worst first.
+def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame, second: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Pictures whose label is contradicted by models that have not seen them, the worst first.
 
     Which ones: see `doubts.doubted`. In which order: by the probability of the given label.
 
     Args:
         rows: Catalog rows.
-        probabilities: From `out_of_fold`, of the same rows.
+        probabilities: From `leave_one_out` or `out_of_fold`, of the same rows.
+        second: Those of another kind of model, a second opinion. Defaults to none.
 
     Returns:
-        path, label, proposed (the likeliest class), confidence (of the proposed), quality (of the label, 0 bad to 1).
+        path, label, proposed (the likeliest class), confidence (of the proposed), quality (of the label, 0 bad to 1),
+        agreed (whether the second opinion proposes the same; True if there is none).
     """
     labels = list(probabilities)
     p = probabilities.to_numpy()
@@ -83,6 +85,7 @@ def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
             "label": rows.label,
             "proposed": np.array(labels)[p.argmax(1)],
             "confidence": p.max(1),
+            "agreed": True if second is None else second.idxmax(axis=1).eq(probabilities.idxmax(axis=1)),
             "quality": doubts.quality(rows.label, p, labels),
         }
     )
@@ -91,7 +94,7 @@ def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame) -> pd.DataFrame:
 
 
 def propose(suspects: pd.DataFrame, above: float = 0.9) -> pd.DataFrame:
-    """Corrections for the suspects: relabel where the models are confident, keep (for a person to decide) elsewhere.
+    """Corrections for the suspects: relabel where models are confident and agree; else keep, for a person to decide.
 
     Args:
         suspects: From `suspects`.
@@ -100,14 +103,14 @@ def propose(suspects: pd.DataFrame, above: float = 0.9) -> pd.DataFrame:
     Returns:
         path, label, action, new_label, reason: the contents of `corrections.csv`.
     """
-    sure = suspects.confidence.ge(above)
+    sure = suspects.confidence.ge(above) & suspects.agreed
     return pd.DataFrame(
         {
             "path": suspects.path,
             "label": suspects.label,
             "action": np.where(sure, "relabel", "keep"),
             "new_label": suspects.proposed.where(sure, ""),
-            "reason": [f"out-of-fold {row.proposed} {row.confidence:.2f}" for row in suspects.itertuples()],
+            "reason": [f"unseen: {row.proposed} {row.confidence:.2f}" for row in suspects.itertuples()],
         }
     )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, catalog, review
+from sneakerlib import InputError, catalog, clean, engines, models, review, sample
 
 
 @pytest.fixture
@@ -51,6 +51,50 @@ def test_a_picture_is_not_judged_by_a_model_that_knows_its_twin(rows):
     assert judged.idxmax(axis=1).eq(pairs.label).mean() < 0.5
 
 
+def test_leaving_one_out_finds_wrong_labels_and_proposes_the_right_ones(rows, features):
+    probabilities = review.leave_one_out(features.astype(np.float32), rows)
+    suspects = review.suspects(rows, probabilities, review.out_of_fold(features, rows))
+    hits = suspects.path.isin(set(rows[rows.label.ne(rows.truth)].path))
+    assert hits.mean() > 0.9
+    assert hits.sum() > 22
+    assert suspects[hits].proposed.eq(suspects[hits].path.map(rows.set_index("path").truth)).all()
+    assert suspects.agreed.mean() > 0.9
+    assert np.allclose(probabilities.sum(axis=1), 1)
+
+
+def test_leaving_one_out_leaves_twins_out_as_well():
+    """Features that are only a name for the group, as below."""
+    table = pd.DataFrame({"label": np.repeat(["a", "b"], 50), "group": [str(n // 2) for n in range(100)]})
+    names = np.random.default_rng(0).normal(size=(50, 400)).astype(np.float32)[np.arange(100) // 2]
+    judged = review.leave_one_out(names, table)
+    alone = review.leave_one_out(names, table.assign(group=[str(n) for n in range(100)]))
+    assert judged.idxmax(axis=1).eq(table.label).mean() < 0.65
+    assert alone.idxmax(axis=1).eq(table.label).mean() > 0.95
+
+
+@pytest.mark.notebooks
+def test_planted_wrong_labels_are_found_on_samples_that_nothing_was_tuned_on(tmp_path):
+    wrong = found = suspected = right = first = early = 0
+    for seed in (61, 62, 63):
+        sample.make(tmp_path / f"{seed}", 5, 80, seed, progress=False)
+        pictures = clean.prepare(tmp_path / f"{seed}", progress=False)
+        rows = catalog.usable(pictures)
+        rows = rows[rows.split.ne("test")]
+        network = models.features(models.second_order(models.backbone(), ["a", "b"]))
+        probabilities = review.leave_one_out(engines.features(rows, network, progress=False), rows)
+        suspects = review.suspects(rows, probabilities)
+        truth = sample.truth(tmp_path / f"{seed}").drop_duplicates("sha256").set_index("sha256").defect
+        defect = rows.set_index("path").sha256.map(truth)
+        hits = suspects.path.isin(defect.index[defect.isin(["wrong-label", "off-topic"])])
+        suspected, right = suspected + len(hits), right + hits.sum()
+        first, early = first + len(hits) // 2, early + hits.head(len(hits) // 2).sum()
+        planted = defect.index[defect.eq("wrong-label")]
+        wrong, found = wrong + len(planted), found + planted.isin(suspects.path).sum()
+    assert found / wrong >= 0.8
+    assert right / suspected >= 0.7
+    assert early / first >= 0.95
+
+
 def test_probabilities_belong_to_their_rows(rows, features):
     judged = review.out_of_fold(features, rows)
     assert list(judged.columns) == ["a", "b", "c"]
@@ -67,10 +111,11 @@ def test_too_few_pictures_are_named(rows, features):
 def test_only_confident_proposals_are_filled_in(rows, features):
     suspects = review.suspects(rows, review.out_of_fold(features, rows))
     suspects.loc[0, "confidence"] = 0.4
+    suspects.loc[1, "agreed"] = False
     proposed = review.propose(suspects, above=0.5)
-    assert proposed.action[0] == "keep"
-    assert proposed.new_label[0] == ""
-    assert proposed.action[1:].eq("relabel").all()
+    assert proposed.action[:2].tolist() == ["keep", "keep"]
+    assert proposed.new_label[:2].tolist() == ["", ""]
+    assert proposed.action[2:].eq("relabel").all()
 
 
 def corrections(*lines):
