@@ -15,10 +15,9 @@ import time
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from sneakerlib import auto, calibration, catalog, clean, doubts, engines, evaluation, models, ridge, training, tuning
+from sneakerlib import auto, calibration, catalog, clean, doubts, evaluation, heads, models, ridge, training, tuning
 from sneakerlib.backbones import LITES
 
 STRENGTH = 0.1  # share of the mean squared length, of the penalty
@@ -57,9 +56,10 @@ def main() -> None:
                 grams["a tuned Lite0 alone"] = list(tuned(some, cache))
                 both = zip(grams[BEST], grams["a tuned Lite0 alone"], strict=True)
                 grams[f"{BEST}, and a tuned Lite0"] = [one + other for one, other in both]
-            judge, *others = [cross_validated(each, some) for each in grams.values()]
-            for name, said in zip(grams, [judge, *others], strict=True):
-                report(name, said, some, undoubted(judge, some))
+            said = {name: cross_validated(each, some) for name, each in grams.items()}
+            trusted = undoubted(next(iter(said.values())), some)
+            for name in said:
+                report(name, said[name], some, trusted)
 
 
 def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, size: int, zoom: bool) -> np.ndarray:
@@ -73,8 +73,7 @@ def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, size:
 
 def products_of(model, rows: pd.DataFrame, cache: str) -> np.ndarray:
     """Inner products of what a second-order model says before its head; what was described before is not again."""
-    parts = models.parts(models.features(model))
-    return sum(ridge.gram(engines.features(rows, part, cache=cache, progress=False)) for part in parts)
+    return ridge.gram(heads.vectors(rows, models.features(model), cache=cache, progress=False))
 
 
 def folds(rows: pd.DataFrame):
@@ -95,7 +94,7 @@ def tuned(rows: pd.DataFrame, cache: str):
         split = rows.assign(issue="", split="test")
         split.loc[learn, "split"] = "train"
         network, _ = tuning.fine_tune(build, split, labels, tuning.plan(EPOCHS), cache=cache, progress=False)
-        body = models.transplanted(network, build(round(tuning.LARGER * tuning.SIZES[-1])))
+        body = models.transplanted(network, build(tuning.larger(tuning.SIZES[-1])))
         gram = products_of(models.second_order(body, labels, zoom=True), rows, cache)
         print(f"fold {number + 1}: fine-tuned and described in {time.monotonic() - begun:.0f} s", flush=True)
         yield gram
@@ -115,7 +114,7 @@ def cross_validated(grams: list[np.ndarray], rows: pd.DataFrame) -> np.ndarray:
 
 def numbers(rows: pd.DataFrame) -> np.ndarray:
     """The class number of each picture."""
-    return rows.label.map({label: at for at, label in enumerate(sorted(set(rows.label)))}).to_numpy()
+    return catalog.class_numbers(rows.label, sorted(set(rows.label)))
 
 
 def report(name: str, said: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray) -> None:
@@ -131,8 +130,7 @@ def report(name: str, said: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray)
 
 def undoubted(said: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
     """Which labels survive confident learning on what a model says: bool per picture."""
-    scale = calibration.fit_temperature(said.astype(float), numbers(rows))
-    return ~doubts.doubted(rows.label, softmax(said / scale, axis=1), sorted(set(rows.label)))
+    return ~doubts.doubted(rows.label, calibration.as_probabilities(said, numbers(rows)), sorted(set(rows.label)))
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def describing(task: Task, recipe: str) -> float:
     rows = rows[rows.split.ne("test")]
     looks = [(name, size) for name in task.backbones for size in task.sizes]
     if recipe == "tuned-second-order":  # with the weights to come, it takes as long as with these
-        looks.append((task.backbones[0], round(tuning.LARGER * tuning.SIZES[-1])))
+        looks.append((task.backbones[0], tuning.larger(tuning.SIZES[-1])))
     backbones = [models.backbone(name, size) for name, size in looks]
     network = models.features(models.second_order(backbones, task.labels, task.flip, zoom=task.zoom))
     return sum(engines.seconds(part, rows, task.cache) for part in models.parts(network))

@@ -6,6 +6,8 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 from sklearn.metrics import roc_auc_score
 
+from sneakerlib.catalog import class_numbers
+
 BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 WANTED = 0.98  # share of right answers among those that are given
 
@@ -27,14 +29,26 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
 
 
+def as_probabilities(said: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """What a head says of pictures that it has not learned from, as probabilities that are as sure as it is right."""
+    said = said.astype(float)
+    return softmax(said / fit_temperature(said, targets), axis=1)
+
+
+def probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """The classes, and an array of shape (pictures, classes), out of a table from `evaluation.predictions`."""
+    columns = [column for column in predictions if column.startswith("p_")]
+    return [column[2:] for column in columns], predictions[columns].to_numpy()
+
+
 def temperature(predictions: pd.DataFrame) -> float:
     """The factor to a model's temperature that makes it as sure as it is right; 1 if it is already.
 
     Args:
         predictions: From `evaluation.predictions`, of the validation pictures.
     """
-    labels, p = _probabilities(predictions)
-    targets = predictions.label.map({label: at for at, label in enumerate(labels)}).to_numpy()
+    labels, p = probabilities(predictions)
+    targets = class_numbers(predictions.label, labels)
     return fit_temperature(_logarithms(p), targets)
 
 
@@ -45,7 +59,7 @@ def tempered(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:
         predictions: From `evaluation.predictions`.
         factor: To the temperature; above 1 makes answers less sure.
     """
-    labels, p = _probabilities(predictions)
+    labels, p = probabilities(predictions)
     p = softmax(_logarithms(p) / factor, axis=1)
     columns = {f"p_{label}": p[:, at] for at, label in enumerate(labels)}
     return predictions.assign(confidence=p.max(axis=1), **columns)
@@ -127,8 +141,8 @@ def label_trust(predictions: pd.DataFrame) -> np.ndarray:
     Returns:
         Array of shape (pictures): 1 for a label that is right for certain.
     """
-    labels, p = _probabilities(predictions)
-    targets = predictions.label.map({label: at for at, label in enumerate(labels)}).to_numpy()
+    labels, p = probabilities(predictions)
+    targets = class_numbers(predictions.label, labels)
     logits, each = _logarithms(p), np.arange(len(p))
 
     def parts(parameters: np.ndarray) -> tuple[np.ndarray, float]:
@@ -155,12 +169,6 @@ def told_apart(known: pd.DataFrame, strange: pd.DataFrame) -> float:
         return float("nan")
     is_known = np.repeat([1, 0], [len(known), len(strange)])
     return float(roc_auc_score(is_known, pd.concat([known.confidence, strange.confidence])))
-
-
-def _probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
-    """The classes, and an array of shape (pictures, classes)."""
-    columns = [column for column in predictions if column.startswith("p_")]
-    return [column[2:] for column in columns], predictions[columns].to_numpy()
 
 
 def _logarithms(p: np.ndarray) -> np.ndarray:

@@ -187,6 +187,11 @@ def load(file: str | Path) -> pd.DataFrame:
     return validate(catalog, str(file))
 
 
+def class_numbers(given: pd.Series, labels: list[str]) -> np.ndarray:
+    """The place of each label among the classes: integers."""
+    return given.map({label: number for number, label in enumerate(labels)}).to_numpy(int)
+
+
 def usable(catalog: pd.DataFrame, split: str | None = None) -> pd.DataFrame:
     """The rows without an issue, of one split if it is named."""
     rows = catalog[catalog.issue.eq("")]

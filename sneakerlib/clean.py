@@ -128,9 +128,9 @@ def _bytes(digits: pd.Series) -> np.ndarray:
 
 def _appearance(catalog: pd.DataFrame, seen: pd.DataFrame):
     """What cleanvision makes of brightness, sharpness, content and shape."""
-    good = seen.error.eq("")
     from sneakerlib.look import scores
 
+    good = seen.error.eq("")
     for issue, table in scores(catalog[good], seen[good]).items():
         for at, row in table[table.wrong].iterrows():
             yield _finding(catalog.loc[at], issue, 1 - row.score, f"{row.score:.2f}")

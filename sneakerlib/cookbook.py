@@ -186,7 +186,7 @@ def _fine_tune(task: Task) -> Trained:
     train = _in_stages(task)
     tuned, history = _seeded(task, train)
     best, chosen = modelfolder.reached(history), None
-    for size in (task.sizes[0], round(tuning.LARGER * task.sizes[0])):
+    for size in (task.sizes[0], tuning.larger(task.sizes[0])):
         part = models.transplanted(tuned, task.build(size))
         model, attempts = _solve_second_order(dataclasses.replace(task, final=False), [part])
         row = attempts[attempts.kept].set_index(pd.Index([history.index[-1] + 1], name="epoch"))
@@ -211,7 +211,7 @@ def _tuned_second_order(task: Task) -> Trained:
     """A fine-tuned network under a second-order head, beside networks as they come."""
     size = tuning.SIZES[-1]
     tuned, _ = _seeded(task, _in_stages(dataclasses.replace(task, sizes=(size,))))
-    parts = [models.transplanted(tuned, task.build(round(tuning.LARGER * size)))]
+    parts = [models.transplanted(tuned, task.build(tuning.larger(size)))]
     parts += [models.backbone(name, size) for name in task.backbones for size in task.sizes]
     return _solve_second_order(task, parts)
 

@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from sneakerlib.catalog import class_numbers
+
 with warnings.catch_warnings():  # its progress bars, not used here, ask for widgets
     warnings.filterwarnings("ignore", message="IProgress not found")
     from cleanlab.filter import find_label_issues
@@ -24,15 +26,11 @@ def doubted(given: pd.Series, probabilities: np.ndarray, labels: list[str]) -> n
 
     Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", as cleanlab does it.
     """
-    numbers = _numbers(given, labels)
+    numbers = class_numbers(given, labels)
     flagged = find_label_issues(numbers, probabilities, n_jobs=1)
     return flagged & (probabilities.argmax(axis=1) != numbers)
 
 
 def quality(given: pd.Series, probabilities: np.ndarray, labels: list[str]) -> np.ndarray:
     """How good each label is, from 0 (bad) to 1: the probability of the given label."""
-    return get_label_quality_scores(_numbers(given, labels), probabilities, method="self_confidence")
-
-
-def _numbers(given: pd.Series, labels: list[str]) -> np.ndarray:
-    return given.map({label: number for number, label in enumerate(labels)}).to_numpy()
+    return get_label_quality_scores(class_numbers(given, labels), probabilities, method="self_confidence")

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, top_k_accuracy_score
 
 from sneakerlib import InputError, calibration
-from sneakerlib.catalog import usable
+from sneakerlib.catalog import class_numbers, usable
 from sneakerlib.pictures import fit
 from sneakerlib.runs import replacing
 
@@ -111,11 +111,9 @@ def scores(predictions: pd.DataFrame) -> dict:
         n, accuracy, accuracy_interval (95 %, Wilson), macro_f1 (over the labels that occur), macro_f1_interval (95 %,
         bootstrap), top3_accuracy, ece.
     """
-    p = _probabilities(predictions)
-    number = {label: at for at, label in enumerate(_labels(predictions))}
-    targets = predictions.label.map(number)
-    k = min(3, len(number))
-    top = 1.0 if k == len(number) else top_k_accuracy_score(targets, p, k=k, labels=range(len(number)))
+    labels, p = calibration.probabilities(predictions)
+    targets, k = class_numbers(predictions.label, labels), min(3, len(labels))
+    top = 1.0 if k == len(labels) else top_k_accuracy_score(targets, p, k=k, labels=range(len(labels)))
     return {
         "n": len(predictions),
         "accuracy": float(predictions.correct.mean()),
@@ -216,7 +214,7 @@ def similar_order(confusion: pd.DataFrame) -> list[str]:
 
 def per_class(predictions: pd.DataFrame) -> pd.DataFrame:
     """Precision, recall, F1 and number of pictures of every class, worst F1 first."""
-    labels = _labels(predictions)
+    labels, _ = calibration.probabilities(predictions)
     values = precision_recall_fscore_support(predictions.label, predictions.predicted, labels=labels, zero_division=0)
     table = pd.DataFrame(
         dict(zip(("precision", "recall", "f1", "pictures"), values, strict=True)), index=pd.Index(labels, name="label")
@@ -226,7 +224,7 @@ def per_class(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Counts of pictures: one row per given label, one column per predicted class."""
-    labels = _labels(predictions)
+    labels, _ = calibration.probabilities(predictions)
     counts = confusion_matrix(predictions.label, predictions.predicted, labels=labels)
     return pd.DataFrame(counts, index=pd.Index(labels, name="label"), columns=pd.Index(labels, name="predicted"))
 
@@ -253,14 +251,6 @@ def write(predictions: pd.DataFrame, folder: str | Path) -> None:
     for name, table in tables.items():
         with replacing(Path(folder) / f"{name}.csv") as beside:
             table.to_csv(beside, lineterminator="\n")
-
-
-def _labels(predictions: pd.DataFrame) -> list[str]:
-    return [column[2:] for column in predictions if column.startswith("p_")]
-
-
-def _probabilities(predictions: pd.DataFrame) -> np.ndarray:
-    return predictions[[f"p_{label}" for label in _labels(predictions)]].to_numpy()
 
 
 def pictures_for(saved, source: str | Path, split: str = "test", labels: list[str] | None = None) -> pd.DataFrame:

@@ -39,11 +39,10 @@ def heat_map(model: keras.Model, picture: np.ndarray, number: int | None = None)
     if inside:  # a view of one network among several: its share of the logit is its share of the head
         body = inside[0]
         kernel = kernel[: body.output.shape[-1]]
-    size = body.input_shape[1]
-    seen = tf.image.resize(seen, (size, size))
-    cut = list(models.late_maps(body).values())[:2]
     if not any(isinstance(layer, keras.layers.Conv2D) for layer in body.layers):
         raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
+    size, cut = body.input_shape[1], list(models.late_maps(body).values())[:2]
+    seen = tf.image.resize(seen, (size, size))
     maps = keras.Model(body.input, cut)(seen)
     with tf.GradientTape() as tape:
         tape.watch(maps)

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import calibration, engines, evaluation, models, ridge
-from sneakerlib.catalog import usable
+from sneakerlib.catalog import class_numbers, usable
 from sneakerlib.quiet import keras
 
 
@@ -65,15 +65,31 @@ def describe(
     """
     rows = pd.concat([usable(catalog, "train"), usable(catalog, "val")])
     rows.attrs = catalog.attrs
-    found = [engines.features(rows, part, size, cache, progress) for part in _parts(network)]
-    vectors = found[0] if len(found) == 1 else ridge.Beside(found)
-    number = {label: at for at, label in enumerate(labels)}
-    return Described(vectors, rows.label.map(number).to_numpy(int), int(rows.split.eq("train").sum()))
+    found = vectors(rows, network, size, cache, progress)
+    return Described(found, class_numbers(rows.label, labels), int(rows.split.eq("train").sum()))
 
 
-def _parts(network: keras.Model | str) -> list:
-    """What is described on its own and kept: a network side by side with another is the same as without it."""
-    return [network] if isinstance(network, str) else models.parts(network)
+def vectors(
+    rows: pd.DataFrame,
+    network: keras.Model | str,
+    size: int = engines.SIZE,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> ridge.Features:
+    """What a network says of pictures, as `engines.features`; of several networks side by side, each is kept by itself.
+
+    What was described by one of them before need not be described again because another stands beside it.
+
+    Args:
+        rows: Catalog rows of pictures that can be read.
+        network: See `engines.features`.
+        size: See `engines.features`. Defaults to 224.
+        cache: See `engines.features`.
+        progress: Show a bar. Defaults to True.
+    """
+    parts = [network] if isinstance(network, str) else models.parts(network)
+    found = [engines.features(rows, part, size, cache, progress) for part in parts]
+    return found[0] if len(found) == 1 else ridge.Beside(found)
 
 
 def solve_head(
@@ -184,9 +200,8 @@ def fit_second_order(
         if doubted:
             solver = solver.counting(ridge.trust(solver.left_out(strength), wanted))
         kernel, logits = solver.solve(strength), solver.left_out(strength)
-    scale = 1 / calibration.fit_temperature(
-        logits.astype(float), wanted
-    )  # ridge answers from -1 to 1: too flat for probabilities
+    # ridge answers from -1 to 1, which is too flat for probabilities
+    scale = 1 / calibration.fit_temperature(logits.astype(float), wanted)
     model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])
     history["kept"] = history.index == chosen
     return history.set_index(pd.RangeIndex(1, len(history) + 1, name="epoch"))

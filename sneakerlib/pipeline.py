@@ -12,7 +12,7 @@ import pandas as pd
 
 from sneakerlib import InputError
 from sneakerlib.cache import cache_folder
-from sneakerlib.catalog import folder_of, usable
+from sneakerlib.catalog import class_numbers, folder_of, usable
 from sneakerlib.pictures import fit, open_rgb, quietly
 from sneakerlib.progress import watch
 from sneakerlib.quiet import keras
@@ -97,7 +97,7 @@ class Batches(keras.utils.PyDataset):
             raise InputError(f"the model does not know {', '.join(unknown)}: it knows {', '.join(labels)}")
         self.catalog, self.pixels, self.labels = catalog, pixels, list(labels)
         self.rows = np.array([pixels.row[path] for path in catalog.path], int)
-        self.targets = catalog.label.map({label: number for number, label in enumerate(labels)}).to_numpy(int)
+        self.targets = class_numbers(catalog.label, labels)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.restart()
 

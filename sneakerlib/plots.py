@@ -26,6 +26,11 @@ def _ready(ax: Axes, numbers: pd.DataFrame, title: str = "", x: str = "", y: str
     return ax
 
 
+def _stacked(tables: dict[str, pd.DataFrame], column: str) -> pd.DataFrame:
+    """Tables one below another, their names in a column."""
+    return pd.concat(tables, names=[column]).reset_index(level=column).reset_index(drop=True)
+
+
 def save(ax: Axes, path: str | Path) -> Path:
     """Write `<path>.png` and `<path>.csv` with the plotted numbers, each in one step.
 
@@ -189,7 +194,7 @@ def staged(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     ax.set_xticks(next(iter(tables.values())).classes)
     ax.set_ylim(0, 1.02)
     ax.legend(frameon=False, loc="lower left")
-    numbers = pd.concat(tables, names=["head"]).reset_index(level="head").reset_index(drop=True)
+    numbers = _stacked(tables, "head")
     title = "More classes are harder, with 95 % intervals"
     return _ready(ax, numbers, title, "number of classes", "validation accuracy (share of pictures)")
 
@@ -250,7 +255,7 @@ def reliability(answers: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axe
         ax.scatter(table.confidence, table.accuracy, s=sizes, color=colour, marker=mark, alpha=0.8)
     ax.set(xlim=(0, 1.02), ylim=(-0.02, 1.05))
     ax.legend(frameon=False, loc="upper left", fontsize=8)
-    numbers = pd.concat(tables, names=["answers"]).reset_index(level="answers").reset_index(drop=True)
+    numbers = _stacked(tables, "answers")
     return _ready(
         ax, numbers, "Reliability; larger marks for more pictures", "confidence (probability)", "accuracy (share right)"
     )
@@ -275,7 +280,7 @@ def risk_coverage(answers: dict[str, pd.DataFrame], threshold: float | None = No
     lowest = min(table.accuracy.iloc[-len(table) // 2 :].min() for table in tables.values())
     ax.set(xlim=(0, 1.03), ylim=(max(0, lowest - 0.25), 1.02))
     ax.legend(frameon=False, loc="lower left", fontsize=8)
-    numbers = pd.concat(tables, names=["answers"]).reset_index(level="answers").reset_index(drop=True)
+    numbers = _stacked(tables, "answers")
     title = "Answering only when sure" + (f" (confidence of {threshold:.2f} or more)" if threshold is not None else "")
     return _ready(ax, numbers, title, "coverage (share of the pictures answered)", "accuracy of the answers")
 

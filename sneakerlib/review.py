@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import InputError, calibration, doubts, ridge
+from sneakerlib.catalog import class_numbers
 from sneakerlib.runs import replacing
 
 ACTIONS = ("relabel", "drop", "keep")
@@ -55,12 +55,11 @@ def leave_one_out(features: ridge.Features, rows: pd.DataFrame) -> pd.DataFrame:
         given labels.
     """
     labels = sorted(rows.label.unique())
-    targets = rows.label.map({label: at for at, label in enumerate(labels)}).to_numpy()
+    targets = class_numbers(rows.label, labels)
     solver, groups = ridge.solver(features, targets), rows.group.to_numpy()
-    tried = [solver.left_out(strength, groups).astype(float) for strength in ridge.STRENGTHS]
+    tried = [solver.left_out(strength, groups) for strength in ridge.STRENGTHS]
     said = max(tried, key=lambda one: (one.argmax(axis=1) == targets).mean())
-    p = softmax(said / calibration.fit_temperature(said, targets), axis=1)
-    return pd.DataFrame(p, index=rows.index, columns=labels)
+    return pd.DataFrame(calibration.as_probabilities(said, targets), index=rows.index, columns=labels)
 
 
 def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame, second: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -9,7 +9,6 @@ the number of pictures. Vectors may lie in a file: only portions of them are in 
 import copy
 
 import numpy as np
-import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -131,9 +130,9 @@ def _together(groups: np.ndarray | None) -> list[np.ndarray]:
     """The positions of each group that has more than one picture."""
     if groups is None:
         return []
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(pd.factorize(np.asarray(groups)[order])[0])) + 1
-    return [rows for rows in np.split(order, starts) if len(rows) > 1]
+    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(numbers, kind="stable")
+    return [rows for rows in np.split(order, counts.cumsum()[:-1]) if len(rows) > 1]
 
 
 class Dual:

@@ -42,6 +42,11 @@ def plan(epochs: int, sizes: tuple[int, ...] = SIZES) -> list[tuple[int, int]]:
     return [(size, count) for size, count in zip(sizes, counts, strict=True) if count > 0]
 
 
+def larger(size: int) -> int:
+    """The pixels at which a network describes best that was tuned at `size`."""
+    return round(LARGER * size)
+
+
 def affordable(seconds: dict[int, float], start: float, minutes: float) -> int:
     """The most epochs that fit into a budget.
 
