@@ -249,17 +249,15 @@ def _evaluate(options):
 
 
 def _classify(options):
-    from sneakerlib import addresses, evaluation, modelfolder, web
-    from sneakerlib.pictures import open_rgb
+    from sneakerlib import evaluation, modelfolder, web
 
     modelfolder.check(options.model)
     pictures, refused = {}, []
     for name in options.pictures:
         try:
-            remote = name.startswith(addresses.WEB)
-            pictures[name] = open_rgb(web.fetch(name, options.allow_host) if remote else name)
+            pictures[name] = web.picture(name, options.allow_host)
         except InputError as error:
-            refused.append(str(error).replace("these bytes", name))
+            refused.append(str(error))
     if pictures:
         saved = modelfolder.load(options.model)
         answers, lines = evaluation.classify(saved, pictures), []

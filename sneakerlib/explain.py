@@ -1,13 +1,16 @@
-"""What a network looked at when it named a picture."""
+"""What a network looked at when it named a picture, and what else speaks for and against a label."""
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from sneakerlib import InputError, models
+from sneakerlib import InputError, models, neighbours
+from sneakerlib.catalog import folder_of
+from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.quiet import keras
 
 
-def heat_map(model: keras.Model, picture: np.ndarray, number: int | None = None) -> np.ndarray:
+def heat_maps(model: keras.Model, pictures: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
     """Where the evidence for a class lies, by Grad-CAM.
 
     How strongly does the class's logit react to each channel of the last feature map? The channels, weighted by that
@@ -16,11 +19,12 @@ def heat_map(model: keras.Model, picture: np.ndarray, number: int | None = None)
 
     Args:
         model: From `models`, with feature maps; on TensorFlow.
-        picture: Array of shape (size, size, 3), 0 to 255, of the model's size.
-        number: Of the class. Defaults to the likeliest.
+        pictures: Array of shape (pictures, size, size, 3), 0 to 255, of the model's size.
+        numbers: Of the class to explain, one per picture. Defaults to the likeliest.
 
     Returns:
-        Array of shape (size, size): 0 where nothing speaks for the class, 1 where most does; all 0 if nothing at all.
+        Array of shape (pictures, size, size): 0 where nothing speaks for the class, 1 where most does; all 0 if nothing
+        at all.
 
     Raises:
         InputError: If the model has no feature maps, or Keras does not run on TensorFlow.
@@ -31,24 +35,67 @@ def heat_map(model: keras.Model, picture: np.ndarray, number: int | None = None)
         raise InputError("heat maps are made with TensorFlow: set KERAS_BACKEND=tensorflow")
     import tensorflow as tf
 
-    seen = picture[None].astype(np.float32)
-    number = int(model.predict_on_batch(seen)[0].argmax()) if number is None else number
+    seen = pictures.astype(np.float32)
+    numbers = model.predict_on_batch(seen).argmax(axis=1) if numbers is None else numbers
     body = models.features(model)
-    kernel = model.get_layer("logits").get_weights()[0][:, number]
+    kernel = model.get_layer("logits").get_weights()[0][:, numbers].T
     inside = [layer for layer in body.layers if isinstance(layer, keras.Model)]
     if inside:  # a view of one network among several: its share of the logit is its share of the head
         body = inside[0]
-        kernel = kernel[: body.output.shape[-1]]
+        kernel = kernel[:, : body.output.shape[-1]]
     if not any(isinstance(layer, keras.layers.Conv2D) for layer in body.layers):
         raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
     size, cut = body.input_shape[1], list(models.late_maps(body).values())[:2]
-    seen = tf.image.resize(seen, (size, size))
-    maps = keras.Model(body.input, cut)(seen)
+    maps = keras.Model(body.input, cut)(tf.image.resize(seen, (size, size)))
     with tf.GradientTape() as tape:
         tape.watch(maps)
-        logit = tf.linalg.matvec(keras.Model(cut, body.output)(maps), kernel)
-    last, slope = maps[0], tape.gradient(logit, maps[0])
-    heat = tf.nn.relu(tf.reduce_sum(last * tf.reduce_mean(slope, (1, 2), keepdims=True), axis=-1))[0].numpy()
-    side = picture.shape[0]
-    heat = np.asarray(Image.fromarray(heat / max(float(heat.max()), 1e-12)).resize((side, side), Image.BILINEAR))
-    return heat.clip(0, 1)
+        logits = tf.reduce_sum(keras.Model(cut, body.output)(maps) * kernel, axis=1)
+    last, slope = maps[0], tape.gradient(logits, maps[0])  # no picture's logit depends on another picture
+    heat = tf.nn.relu(tf.reduce_sum(last * tf.reduce_mean(slope, (1, 2), keepdims=True), axis=-1)).numpy()
+    heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
+    side = pictures.shape[1:3]
+    return np.stack([np.asarray(Image.fromarray(one).resize(side, Image.BILINEAR)).clip(0, 1) for one in heat])
+
+
+class Evidence:
+    """What there is to see about suspect labels: the picture, what the network looked at, the pictures most like it.
+
+    Args:
+        suspects: From `review.suspects`.
+        saved: From `modelfolder.load`: the network whose heat maps are shown.
+        features: Array of shape (pictures, channels), in the order of `rows`, by which pictures are alike.
+        rows: Catalog rows to look for similar pictures among; the suspects are among them. Only pictures that are no
+            suspects themselves are shown as examples of a class.
+        count: Similar pictures of each class. Defaults to 3.
+    """
+
+    def __init__(self, suspects: pd.DataFrame, saved, features: np.ndarray, rows: pd.DataFrame, count: int = 3):
+        self.suspects, self.saved, self.features, self.rows, self.count = suspects, saved, features, rows, count
+        self.sound = (~rows.path.isin(suspects.path) & rows.issue.eq("")).to_numpy()
+
+    def of(self, some: pd.DataFrame) -> pd.DataFrame:
+        """The evidence about some of the suspects, a table for `plots.gallery`.
+
+        Returns:
+            For each of them up to 2 + 2 * `count` rows: the picture, the same with a heat map of the proposed class,
+            the pictures most like it of the given class and of the proposed one. Columns: suspect (its path), path,
+            label, title, wrong (whether it is the suspect), heat (array of shape (size, size), or None).
+        """
+        found = []
+        for row, heat in zip(some.itertuples(), self._heat(some), strict=True):
+            found.append((row.path, row.path, row.label, f"labelled\n{row.label}", True, None))
+            found.append((row.path, row.path, row.label, f"evidence for\n{row.proposed}", False, heat))
+            for label in dict.fromkeys((row.label, row.proposed)):  # one and the same if twins were set aside
+                alike = neighbours.nearest(self.features, self.rows, row.path, label, self.count, self.sound)
+                found += [(row.path, path, label, f"like it:\n{label}", False, None) for path in alike.path]
+        table = pd.DataFrame(found, columns=["suspect", "path", "label", "title", "wrong", "heat"])
+        table.attrs = dict(self.rows.attrs)
+        return table
+
+    def _heat(self, some: pd.DataFrame) -> np.ndarray:
+        """Heat maps of the proposed classes, in the order of the suspects."""
+        if some.empty:
+            return np.empty((0, self.saved.size, self.saved.size))
+        folder = folder_of(self.rows)
+        seen = np.stack([fit(open_rgb(folder / path, self.saved.size), self.saved.size) for path in some.path])
+        return heat_maps(self.saved.model, seen, np.array([self.saved.labels.index(name) for name in some.proposed]))

@@ -6,7 +6,14 @@ import pandas as pd
 from sneakerlib import evaluation
 
 
-def nearest(features: np.ndarray, rows: pd.DataFrame, path: str, label: str, count: int = 2) -> pd.DataFrame:
+def nearest(
+    features: np.ndarray,
+    rows: pd.DataFrame,
+    path: str,
+    label: str,
+    count: int = 2,
+    among: np.ndarray | bool = True,
+) -> pd.DataFrame:
     """The pictures of a class that are most like a picture; its twins are not among them.
 
     Args:
@@ -15,12 +22,13 @@ def nearest(features: np.ndarray, rows: pd.DataFrame, path: str, label: str, cou
         path: Of the picture, which is among the rows.
         label: The class to look in.
         count: Pictures at the most. Defaults to 2.
+        among: Bool per picture: which ones may be named. Defaults to all.
 
     Returns:
         Catalog rows, the most similar first (cosine similarity).
     """
     at = int(np.flatnonzero(rows.path.eq(path))[0])
-    others = np.flatnonzero(rows.label.eq(label) & rows.group.ne(rows.group.iloc[at]))
+    others = np.flatnonzero(rows.label.eq(label) & rows.group.ne(rows.group.iloc[at]) & among)
     some = np.asarray(features[others], float)
     likeness = some @ np.asarray(features[at], float) / np.linalg.norm(some, axis=1)
     return rows.iloc[others[np.argsort(-likeness, kind="stable")[:count]]]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sneakerlib import InputError, calibration, evaluation
@@ -17,6 +18,32 @@ from sneakerlib.runs import replacing
 RIGHT, WRONG = "black", "#d1001c"
 COLOURS = sns.color_palette("colorblind")
 THUMBNAIL = 160  # pixels
+
+
+class Described(Figure):
+    """A figure that a notebook shows with its description in words, for readers who do not see it."""
+
+    def _ipython_display_(self) -> None:
+        from IPython.core.pylabtools import print_figure
+        from IPython.display import Image as Shown
+        from IPython.display import display
+
+        display(Shown(print_figure(self), format="png", alt=self.in_words()))
+
+    def in_words(self) -> str:
+        """Title, axes, and what the legend or the lines above the pictures say."""
+        titles = [self.get_suptitle(), *(ax.get_title().replace("\n", " ") for ax in self.axes)]
+        words = ["; ".join(title for title in titles if title)]
+        for name, axis in (("across", "xaxis"), ("upwards", "yaxis")):
+            words += [f"{name}: {text}" for ax in self.axes[:1] if (text := getattr(ax, axis).get_label_text())]
+        legends = [text.get_text() for ax in self.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
+        words += [f"shown: {', '.join(legends)}"] * bool(legends)
+        return ". ".join(words)
+
+
+def _axes(width: float, height: float) -> Axes:
+    """Axes in a new figure of this size, in inches."""
+    return plt.subplots(figsize=(width, height), layout="constrained", FigureClass=Described)[1]
 
 
 def _ready(ax: Axes, numbers: pd.DataFrame, title: str = "", x: str = "", y: str = "") -> Axes:
@@ -60,6 +87,8 @@ def gallery(
     wrong: pd.Series | None = None,
     columns: int = 8,
     most: int = 24,
+    title: str = "",
+    heat: pd.Series | None = None,
 ) -> Axes:
     """Show pictures with a line above each.
 
@@ -69,16 +98,20 @@ def gallery(
         wrong: True where the line is to be red. Defaults to nowhere.
         columns: Pictures side by side. Defaults to 8.
         most: Pictures at the most. Defaults to 24.
+        title: Line above them all. Defaults to none.
+        heat: Heat map to lay over a picture, of shape (size, size), or None; see `explain.Evidence`. Defaults to none.
 
     Returns:
         The first picture's Axes.
     """
     folder, rows = folder_of(rows), rows.head(most)
     titles = rows.label if titles is None else titles.loc[rows.index]
-    axes = _grid(len(rows), columns)
+    axes = _grid(len(rows), columns, title)
     for ax, (at, row) in zip(axes, rows.iterrows(), strict=False):
         try:
             ax.imshow(fit(open_rgb(folder / row.path, THUMBNAIL), THUMBNAIL))
+            if heat is not None and heat[at] is not None:
+                ax.imshow(heat[at], "inferno", alpha=0.5, vmin=0, vmax=1, extent=(0, THUMBNAIL, THUMBNAIL, 0))
         except InputError:
             ax.text(0.5, 0.5, "cannot\nbe read", ha="center", va="center", color=WRONG, transform=ax.transAxes)
         ax.set_title(titles[at], fontsize=8, color=WRONG if wrong is not None and wrong[at] else RIGHT)
@@ -86,32 +119,36 @@ def gallery(
     return axes[0]
 
 
-def views(pictures: list[Image.Image], titles: list[str], columns: int = 5) -> Axes:
+def views(pictures: list[Image.Image], titles: list[str], columns: int = 5, title: str = "") -> Axes:
     """Show pictures that are no files, such as one picture changed in several ways.
 
     Args:
         pictures: What to show.
         titles: Line above each.
         columns: Pictures side by side. Defaults to 5.
+        title: Line above them all. Defaults to none.
 
     Returns:
         The first picture's Axes.
     """
-    axes = _grid(len(pictures), columns)
-    for ax, picture, title in zip(axes, pictures, titles, strict=False):
+    axes = _grid(len(pictures), columns, title)
+    for ax, picture, name in zip(axes, pictures, titles, strict=False):
         ax.imshow(fit(picture, THUMBNAIL))
-        ax.set_title(title, fontsize=8)
+        ax.set_title(name, fontsize=8)
     brightness = [round(float(np.asarray(picture).mean()), 3) for picture in pictures]
     axes[0].figure.plotted = pd.DataFrame({"title": titles, "mean_brightness": brightness})
     return axes[0]
 
 
-def _grid(count: int, columns: int) -> list[Axes]:
+def _grid(count: int, columns: int, title: str) -> list[Axes]:
     """Empty places for `count` pictures, a row after another."""
     columns = min(columns, max(4, count))  # few pictures stay small
     lines = -(-max(1, count) // columns)
-    size = (1.5 * columns, 1.62 * lines)
-    _, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+    size = (1.5 * columns, 1.62 * lines + 0.35 * bool(title))
+    figure, axes = plt.subplots(
+        lines, columns, figsize=size, squeeze=False, layout="constrained", FigureClass=Described
+    )
+    figure.suptitle(title)
     for ax in axes.flat:
         ax.axis("off")
     return list(axes.flat)
@@ -121,7 +158,9 @@ def examples(predictions: pd.DataFrame, most: int = 100, seed: int = 0) -> Axes:
     """A grid of test pictures with the predicted class above each: black where it is right, red where it is wrong."""
     chosen = predictions.sample(min(most, len(predictions)), random_state=seed).sort_index()
     titles = chosen.predicted.where(chosen.correct, chosen.predicted + ",\nnot " + chosen.label)
-    return gallery(chosen, titles, ~chosen.correct, columns=10, most=most)
+    return gallery(
+        chosen, titles, ~chosen.correct, 10, most, "Test pictures, and what they were taken for (red: wrong)"
+    )
 
 
 def class_distribution(catalog: pd.DataFrame, by: str | None = None, ax: Axes | None = None) -> Axes:
@@ -134,7 +173,7 @@ def class_distribution(catalog: pd.DataFrame, by: str | None = None, ax: Axes | 
         [name for name in ("usable", *SPLITS) if name in counts] + sorted(set(counts) - {"usable", *SPLITS})
     ]
     counts.columns.name = None
-    ax = ax or plt.subplots(figsize=(max(6, 0.45 * len(counts)), 3.6), layout="constrained")[1]
+    ax = ax or _axes(max(6, 0.45 * len(counts)), 3.6)
     counts.plot.bar(stacked=True, ax=ax, color=COLOURS, width=0.8, legend=by is not None)
     if by:
         ax.legend(title=by, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
@@ -153,7 +192,7 @@ def feature_map(place: np.ndarray, labels: pd.Series, marked: pd.Series, mark: s
         ax: Where to draw. Defaults to a new figure.
     """
     numbers = pd.DataFrame({"x": place[:, 0], "y": place[:, 1], "label": labels.to_numpy(), mark: marked.to_numpy()})
-    ax = ax or plt.subplots(figsize=(8, 5.5), layout="constrained")[1]
+    ax = ax or _axes(8, 5.5)
     classes = sorted(set(labels))
     colours = sns.color_palette("husl", len(classes)) if len(classes) > len(COLOURS) else COLOURS[: len(classes)]
     sns.scatterplot(numbers, x="x", y="y", hue="label", hue_order=classes, palette=colours, s=22, linewidth=0, ax=ax)
@@ -172,7 +211,7 @@ def feature_map(place: np.ndarray, labels: pd.Series, marked: pd.Series, mark: s
 
 def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Accuracy per epoch of one or more trainings: dashed on training pictures, solid on validation pictures."""
-    ax = ax or plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]
+    ax = ax or _axes(8.5, 3.8)
     for (name, history), colour in zip(histories.items(), COLOURS, strict=False):
         ax.plot(
             history.index, history.val_accuracy, color=colour, marker="o", markersize=3, label=f"{name}, validation"
@@ -186,7 +225,7 @@ def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) 
 
 def staged(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     """Validation accuracy against the number of classes, with 95 % intervals: tables of `heads.staged`, by name."""
-    ax = ax or plt.subplots(figsize=(7, 3.8), layout="constrained")[1]
+    ax = ax or _axes(7, 3.8)
     for at, ((name, table), colour) in enumerate(zip(tables.items(), COLOURS, strict=False)):
         spread = np.array([table.val_accuracy - table.low, table.high - table.val_accuracy])
         beside = table.classes + 0.06 * at  # so that one interval does not hide another
@@ -217,7 +256,7 @@ def confusion_matrix(
     if normalise == "rows":
         numbers = numbers.div(numbers.sum(axis=1).clip(lower=1), axis=0)
     side = max(4.2, 0.36 * len(numbers) + 1.5)
-    ax = ax or plt.subplots(figsize=(side + 1, side), layout="constrained")[1]
+    ax = ax or _axes(side + 1, side)
     text = numbers.map(lambda value: "" if value == 0 else f"{value:.2f}".lstrip("0") if normalise else f"{value}")
     size = 9 if len(numbers) <= 12 else 6
     bar = {"label": "share of the class" if normalise else "pictures", "shrink": 0.8}
@@ -245,7 +284,7 @@ def reliability(answers: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axe
         answers: Predictions by name, such as before and after scaling.
         ax: Where to draw. Defaults to a new figure.
     """
-    ax = ax or plt.subplots(figsize=(6.2, 4.4), layout="constrained")[1]
+    ax = ax or _axes(6.2, 4.4)
     tables = {name: calibration.reliability(predictions) for name, predictions in answers.items()}
     ax.plot([0, 1], [0, 1], color=RIGHT, linestyle=":", linewidth=1, label="as sure as right")
     for (name, table), colour, mark in zip(tables.items(), COLOURS, "os^vD", strict=False):
@@ -269,7 +308,7 @@ def risk_coverage(answers: dict[str, pd.DataFrame], threshold: float | None = No
         threshold: Confidence below which the model says "not sure": marked on every curve. Defaults to no mark.
         ax: Where to draw. Defaults to a new figure.
     """
-    ax = ax or plt.subplots(figsize=(6.2, 3.8), layout="constrained")[1]
+    ax = ax or _axes(6.2, 3.8)
     tables = {name: calibration.risk_coverage(predictions) for name, predictions in answers.items()}
     for (name, table), colour in zip(tables.items(), COLOURS, strict=False):
         given = table[table.threshold >= threshold] if threshold is not None else table.head(0)
@@ -293,7 +332,7 @@ def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | Non
         chance: Accuracy of always naming the commonest class, drawn as a line. Defaults to no line.
         ax: Where to draw. Defaults to a new figure.
     """
-    ax = ax or plt.subplots(figsize=(6.5, 0.55 * len(scores) + 1.2), layout="constrained")[1]
+    ax = ax or _axes(6.5, 0.55 * len(scores) + 1.2)
     low, high = np.array(scores.accuracy_interval.tolist()).T
     accuracy = scores.accuracy.to_numpy()
     ax.barh(scores.index, accuracy, xerr=[accuracy - low, high - accuracy], color=COLOURS[0], capsize=4, height=0.6)
@@ -308,16 +347,26 @@ def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | Non
     return _ready(ax, numbers, "Accuracy, with 95 % interval", "accuracy (share of pictures)")
 
 
-def answer(probabilities: dict[str, float], most: int = 5, ax: Axes | None = None) -> Axes:
-    """Bars of the likeliest classes of one picture, from `evaluation.classify`."""
+def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax: Axes | None = None) -> Axes:
+    """Bars of the likeliest classes of one picture.
+
+    Args:
+        probabilities: By class, from `evaluation.classify`.
+        most: Classes at the most. Defaults to 5.
+        sure: Confidence below which the answer is "not sure", drawn as a line; 0 draws none. Defaults to 0.
+        ax: Where to draw. Defaults to a new figure.
+    """
     top = pd.Series(probabilities).nlargest(most)
-    ax = ax or plt.subplots(figsize=(5, 0.4 * len(top) + 1), layout="constrained")[1]
+    ax = ax or _axes(5, 0.4 * len(top) + 1)
     ax.barh(top.index, top, color=COLOURS[0])
+    if sure:
+        ax.axvline(sure, color=RIGHT, linestyle=":", label="sure from here on")
+        ax.legend(frameon=False, loc="lower right", fontsize=8)
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
-    return _ready(
-        ax, top.rename_axis("class").rename("probability").to_frame(), f"Most likely: {top.index[0]}", "probability"
-    )
+    said = "Most likely" if top.iloc[0] >= sure else "Not sure, perhaps"
+    numbers = top.rename_axis("class").rename("probability").to_frame()
+    return _ready(ax, numbers, f"{said}: {top.index[0]}", "probability", "class")
 
 
 def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
@@ -329,7 +378,7 @@ def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
         ax: Where to draw. Defaults to a new figure as wide as a page.
     """
     height, width = picture.shape[:2]
-    ax = ax or plt.subplots(figsize=(10, 10 * height / width + 0.4), layout="constrained")[1]
+    ax = ax or _axes(10, 10 * height / width + 0.4)
     ax.imshow(picture, interpolation="nearest")
     ax.axis("off")
     numbers = pd.DataFrame(picture.reshape(-1, 3), columns=["red", "green", "blue"])

@@ -80,6 +80,31 @@ def truth(folder: str | Path) -> pd.DataFrame:
     return pd.read_csv(Path(folder) / "truth.csv", dtype=str, keep_default_na=False)
 
 
+def planted(file: str | Path, catalog: pd.DataFrame) -> pd.DataFrame:
+    """What is wrong with each picture of a catalog, known by its content, wherever it was downloaded to.
+
+    Args:
+        file: The truth table.
+        catalog: Pictures of the sample.
+
+    Returns:
+        true_label (empty if it shows no shoe) and defect, by path.
+    """
+    known = pd.read_csv(file, dtype=str, keep_default_na=False).drop_duplicates("sha256").set_index("sha256")
+    return known.reindex(catalog.sha256)[["true_label", "defect"]].set_axis(pd.Index(catalog.path, name="path"))
+
+
+def truly(predictions: pd.DataFrame, planted: pd.DataFrame) -> pd.DataFrame:
+    """The same answers, judged by the true labels; pictures of something else are left out.
+
+    Args:
+        predictions: From `evaluation.predictions`.
+        planted: From `planted`.
+    """
+    label = predictions.path.map(planted.true_label)
+    return predictions.assign(label=label, correct=predictions.predicted.eq(label))[label.ne("")]
+
+
 def _good(classes: int, per_class: int) -> list[dict]:
     return [
         _row(model.name, model.name, number, kind=kind)

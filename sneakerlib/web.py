@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
+from PIL import Image
 from protego import Protego
 from yarl import URL
 
-from sneakerlib.addresses import FetchError, is_public, key_of, parse, places
+from sneakerlib import InputError
+from sneakerlib.addresses import WEB, FetchError, is_public, key_of, parse, places
+from sneakerlib.pictures import open_rgb
 from sneakerlib.politeness import AGENT, LONGEST_WAIT, Host, asked_wait, user_agent
 
 T = TypeVar("T")
@@ -286,3 +289,22 @@ def fetch(url: str, allow: Iterable[str] = ()) -> bytes:
     """Fetch one address within the limits above; raises `FetchError`."""
     with Web(allow) as web:
         return web.get(url)
+
+
+def picture(source: str, allow: Iterable[str] = ()) -> Image.Image:
+    """Open a picture by its path or its address on the web, upright and in RGB.
+
+    Args:
+        source: A path, or an address that begins with http:// or https://.
+        allow: See `Web`. Defaults to none.
+
+    Raises:
+        InputError: If there is none, or it cannot be read; a `FetchError` if the address cannot be fetched.
+    """
+    if not source.startswith(WEB):
+        return open_rgb(source)
+    content = fetch(source, allow)
+    try:
+        return open_rgb(content)
+    except InputError as error:
+        raise InputError(str(error).replace("these bytes", source)) from error
