@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from sneakerlib import InputError, explain, models
+from sneakerlib import InputError, catalog, explain, models
 from sneakerlib.quiet import keras
 
 
@@ -27,7 +30,7 @@ def lit(size=32):
 
 
 def test_what_was_recognised_lights_up_and_nothing_else():
-    heat = explain.heat_map(judge(), lit())
+    heat = explain.heat_maps(judge(), lit()[None])[0]
     assert heat.shape == (32, 32)
     assert heat[:6, -6:].min() > 0.5
     assert heat[16:, :16].max() == 0
@@ -35,7 +38,7 @@ def test_what_was_recognised_lights_up_and_nothing_else():
 
 
 def test_another_class_has_no_evidence():
-    assert explain.heat_map(judge(), lit(), 0).max() == 0
+    assert explain.heat_maps(judge(), lit()[None], np.array([0])).max() == 0
 
 
 @pytest.mark.usefixtures("small_lites")
@@ -46,11 +49,36 @@ def test_second_order_models_are_explained_too_side_by_side_or_alone(options):
     )
     model = models.second_order(backbones, ["a", "b"], **options)
     size = model.input_shape[1]
-    heat = explain.heat_map(model, lit(size), 1)
+    heat = explain.heat_maps(model, lit(size)[None], np.array([1]))[0]
     assert heat.shape == (size, size)
     assert 0 <= heat.min() <= heat.max() <= 1
 
 
 def test_a_network_without_maps_cannot_be_explained():
     with pytest.raises(InputError, match="no feature maps"):
-        explain.heat_map(models.linear(["a", "b"], 16), lit(16))
+        explain.heat_maps(models.linear(["a", "b"], 16), lit(16)[None])
+
+
+def test_pictures_are_explained_together_as_they_are_alone():
+    both = np.stack([lit(), lit()[::-1, ::-1]])
+    together = explain.heat_maps(judge(), both)
+    for picture, heat in zip(both, together, strict=True):
+        np.testing.assert_allclose(explain.heat_maps(judge(), picture[None])[0], heat, atol=1e-6)
+    assert together[0].argmax() != together[1].argmax()
+
+
+def test_evidence_is_the_picture_what_was_looked_at_and_sound_neighbours_of_both_classes(folder):
+    rows = catalog.read(folder)
+    rows = rows.assign(group=rows.path, split="train")
+    features = np.random.default_rng(0).normal(size=(16, 4))
+    suspects = pd.DataFrame({"path": rows.path[[0, 9]], "label": ["one", "two"], "proposed": ["two", "one"]})
+    saved = SimpleNamespace(model=judge(), size=32, labels=["one", "two"])
+    table = explain.Evidence(suspects, saved, features, rows).of(suspects)
+    assert table.groupby("suspect", sort=False).size().tolist() == [8, 8]
+    first = table.head(8)
+    assert first.path[:2].tolist() == [rows.path[0]] * 2
+    assert first.label[2:].tolist() == ["one"] * 3 + ["two"] * 3
+    assert not set(table.path[table.path.ne(table.suspect)]) & set(suspects.path)
+    assert [heat is not None for heat in first.heat] == [False, True] + [False] * 6
+    assert first.heat[1].shape == (32, 32)
+    assert explain.Evidence(suspects, saved, features, rows).of(suspects.head(0)).empty

@@ -23,6 +23,8 @@ def test_the_nearest_of_a_class_are_named_but_not_twins_nor_the_picture(rows, fe
     assert neighbours.nearest(features, rows, "a0", "a", 3).path.tolist() == ["a1", "a2"]
     assert neighbours.nearest(features, rows, "a0", "b", 2).path.tolist() == ["b0", "b3"]
     assert neighbours.nearest(features, rows, "b2", "c", 1).path.tolist() == ["c0"]
+    sound = rows.path.ne("b0").to_numpy()
+    assert neighbours.nearest(features, rows, "a0", "b", 2, sound).path.tolist() == ["b3", "b1"]
 
 
 def test_an_error_stands_beside_its_neighbours_in_both_classes(rows, features):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, catalog, clean, engines, models, review, sample
+from sneakerlib import InputError, catalog, clean, corrections, engines, models, review, sample
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_leaving_one_out_finds_wrong_labels_and_proposes_the_right_ones(rows, fe
 
 def test_leaving_one_out_leaves_twins_out_as_well():
     """Features that are only a name for the group, as below."""
-    table = pd.DataFrame({"label": np.repeat(["a", "b"], 50), "group": [str(n // 2) for n in range(100)]})
+    table = pd.DataFrame({"label": np.repeat(["a", "b"], 50), "group": [str(n // 2) for n in range(100)], "issue": ""})
     names = np.random.default_rng(0).normal(size=(50, 400)).astype(np.float32)[np.arange(100) // 2]
     judged = review.leave_one_out(names, table)
     alone = review.leave_one_out(names, table.assign(group=[str(n) for n in range(100)]))
@@ -113,53 +113,56 @@ def test_only_confident_proposals_are_filled_in(rows, features):
     suspects.loc[0, "confidence"] = 0.4
     suspects.loc[1, "agreed"] = False
     proposed = review.propose(suspects, above=0.5)
+    assert list(proposed) == corrections.COLUMNS
     assert proposed.action[:2].tolist() == ["keep", "keep"]
     assert proposed.new_label[:2].tolist() == ["", ""]
     assert proposed.action[2:].eq("relabel").all()
 
 
-def corrections(*lines):
-    return pd.DataFrame([dict(zip(review.COLUMNS, line, strict=True)) for line in lines])
+def aside(rows):
+    """The same, some of them set aside by the audit: a pair of twins under two labels, and something else."""
+    table = rows.copy()
+    table.loc[[1, 2], ["issue", "split", "group"]] = ["contradictory-duplicate", "", "pair"]
+    table.loc[1, ["label", "truth"]], table.loc[2, ["label", "truth"]] = ["a", "a"], ["b", "a"]
+    table.loc[3, ["issue", "split"]] = ["off-topic", ""]
+    table.loc[4, ["issue", "split"]] = ["unreadable", ""]
+    return table
 
 
-def test_corrections_are_applied_but_never_to_test_pictures(rows):
-    label = rows.set_index("path").label
-    table = corrections(
-        ("001", label["001"], "relabel", "c", ""),
-        ("002", label["002"], "drop", "", ""),
-        ("003", label["003"], "keep", "", ""),
-        ("005", label["005"], "relabel", "c", "a test picture"),
-    )
-    result = review.apply(rows, table).set_index("path")
-    assert result.label["001"] == "c"
-    assert (result.issue["002"], result.split["002"]) == ("dropped", "")
-    others = result.drop(["001", "002"])
-    pd.testing.assert_frame_equal(others, rows.set_index("path").drop(["001", "002"]))
+def test_what_a_person_may_bring_back_joins_the_review_but_never_the_test(rows):
+    found = review.reviewable(aside(rows))
+    assert set(found.split) == {"train", ""}
+    assert found.path[found.issue.ne("")].tolist() == ["001", "002", "003"]
 
 
-def test_a_correction_for_another_label_is_stale(rows):
-    with pytest.raises(InputError, match="was reviewed as z, but the catalog says"):
-        review.apply(rows, corrections(("001", "z", "drop", "", "")))
+@pytest.mark.parametrize("judge", [review.out_of_fold, review.leave_one_out])
+def test_nothing_is_learned_from_pictures_that_were_set_aside(rows, features, judge):
+    table = aside(rows)
+    other = features.copy()
+    other[1:5] = features[150:154]  # what was set aside looks like something else: only its own answer may change
+    judged, changed = (judge(some.astype(np.float32), table) for some in (features, other))
+    untouched = [0, *range(5, 300)]
+    np.testing.assert_allclose(judged.iloc[untouched], changed.iloc[untouched], atol=1e-6)
+    assert judged.idxmax(axis=1)[[1, 2]].tolist() == ["a", "a"]
+    assert changed.idxmax(axis=1)[[1, 2]].tolist() == ["b", "b"]
 
 
-def test_decisions_survive_saving(tmp_path):
-    table = corrections(("001", "NA", "keep", "", "sure"), ("002", "7", "relabel", "08", ""))
-    review.save(table, tmp_path / "c.csv")
-    pd.testing.assert_frame_equal(review.load(tmp_path / "c.csv"), table)
+def test_twins_under_two_labels_and_off_topic_pictures_close_the_list(rows, features):
+    table = review.reviewable(aside(rows).assign(split=aside(rows).split.replace("test", "train")))
+    places = table.index.to_numpy()
+    suspects = review.suspects(table, review.leave_one_out(features[places].astype(np.float32), table))
+    last = suspects.tail(3)
+    assert set(last.path) == {"001", "002", "003"}
+    assert suspects.why[:-3].eq("label").all()
+    assert suspects.quality[:-3].is_monotonic_increasing
+    proposed = review.propose(last.reset_index(drop=True), above=0.5).set_index("path").action
+    assert proposed["001"] == "keep"  # the twin that carries the proposed label comes back
+    assert (proposed["002"], proposed["003"]) == ("drop", "drop")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("path,label,action\n", "has no column new_label, reason"),
-        (
-            "path,label,action,new_label,reason\na,b,delete,,\n",
-            "row 2: action 'delete' is unknown: use relabel, drop, keep",
-        ),
-        ("path,label,action,new_label,reason\na,b,relabel,,\n", "row 2: a is to be relabelled, but new_label is empty"),
-    ],
-)
-def test_wrong_corrections_are_refused(tmp_path, text, message):
-    (tmp_path / "c.csv").write_text(text)
-    with pytest.raises(InputError, match=message):
-        review.load(tmp_path / "c.csv")
+def test_predictions_are_told_in_the_order_of_the_rows(rows):
+    some = rows.iloc[[5, 3, 8]]
+    predictions = pd.DataFrame({"path": ["003", "005", "008"], "p_a": [0.1, 0.9, 0.5], "p_b": [0.9, 0.1, 0.5]})
+    told = review.told(some, predictions)
+    assert told.a.tolist() == [0.9, 0.1, 0.5]
+    assert told.index.equals(some.index)
