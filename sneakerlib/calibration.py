@@ -85,6 +85,26 @@ def expected_calibration_error(predictions: pd.DataFrame) -> float:
     return float(((table.confidence - table.accuracy).abs() * table.pictures).sum() / table.pictures.sum())
 
 
+def chance_error(predictions: pd.DataFrame, seed: int = 0) -> tuple[float, float]:
+    """The calibration error of a model that is exactly as right as it is sure: few pictures leave it above nothing.
+
+    Args:
+        predictions: From `evaluation.predictions`; only how sure they are counts.
+        seed: Of 1,000 drawings of which answers are right. Defaults to 0.
+
+    Returns:
+        Between which bounds its expected calibration error lies in 95 % of the drawings.
+
+    Source: consistency resampling, Bröcker and Smith 2007, "Increasing the Reliability of Reliability Diagrams".
+    """
+    rng, confidence = np.random.default_rng(seed), predictions.confidence.to_numpy()
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    surplus = (rng.random((1000, len(bins))) < confidence) - confidence  # accuracy less confidence, picture by picture
+    errors = np.abs(surplus @ np.eye(BINS)[bins]).sum(axis=1) / len(bins)
+    low, high = np.quantile(errors, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def risk_coverage(predictions: pd.DataFrame, trust: np.ndarray | float = 1.0) -> pd.DataFrame:
     """How many answers are right if only the surest ones are given.
 

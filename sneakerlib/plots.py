@@ -347,6 +347,24 @@ def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | Non
     return _ready(ax, numbers, "Accuracy, with 95 % interval", "accuracy (share of pictures)")
 
 
+def gains(compared: dict[str, dict], ax: Axes | None = None) -> Axes:
+    """How much better one model is than another, with 95 % intervals: dots right of the line are improvements.
+
+    Args:
+        compared: From `evaluation.compare`, by name.
+        ax: Where to draw. Defaults to a new figure.
+    """
+    names = pd.Index(compared, name="compared")
+    low, high = np.array([one["difference_interval"] for one in compared.values()]).T
+    middle = np.array([one["difference"] for one in compared.values()])
+    ax = ax or _axes(7, 0.45 * len(names) + 1.2)
+    ax.errorbar(middle, names, xerr=[middle - low, high - middle], fmt="o", color=COLOURS[0], capsize=4)
+    ax.axvline(0, color=RIGHT, linestyle=":")
+    ax.invert_yaxis()
+    numbers = pd.DataFrame({"gain": middle, "low": low, "high": high}, index=names)
+    return _ready(ax, numbers, "What was gained, with 95 % intervals", "gain in accuracy (share of pictures)")
+
+
 def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax: Axes | None = None) -> Axes:
     """Bars of the likeliest classes of one picture.
 

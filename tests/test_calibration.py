@@ -106,3 +106,15 @@ def test_strange_pictures_are_told_by_confidence():
     wanted = roc_auc_score([1] * 300 + [0] * 100, [*known.confidence, *strange.confidence])
     assert calibration.told_apart(known, strange) == pytest.approx(wanted)
     assert np.isnan(calibration.told_apart(known, strange.head(0)))
+
+
+def test_chance_alone_explains_the_error_of_a_calibrated_model_and_not_of_a_boaster():
+    rng = np.random.default_rng(3)
+    confidence = rng.uniform(0.5, 1, 400)
+    table = pd.DataFrame({"confidence": confidence, "correct": rng.random(400) < confidence})
+    low, high = calibration.chance_error(table)
+    assert 0 < low < calibration.expected_calibration_error(table) < high
+    boasted = table.assign(confidence=(1 + table.confidence) / 2)
+    assert calibration.expected_calibration_error(boasted) > calibration.chance_error(boasted)[1]
+    more = pd.concat([table] * 16, ignore_index=True)
+    assert calibration.chance_error(more)[1] < high / 3  # the error of chance shrinks with the root of the pictures
