@@ -201,7 +201,7 @@ def fit_second_order(
             solver = solver.counting(ridge.trust(solver.left_out(strength), wanted))
         kernel, logits = solver.solve(strength), solver.left_out(strength)
     # ridge answers from -1 to 1, which is too flat for probabilities
-    scale = 1 / calibration.fit_temperature(logits.astype(float), wanted)
+    scale = 1 / calibration.fit_noisy(logits.astype(float), wanted)[0]
     model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])
     history["kept"] = history.index == chosen
     return history.set_index(pd.RangeIndex(1, len(history) + 1, name="epoch"))

@@ -88,6 +88,7 @@ def save(
         "size": model.input_shape[1],
         "temperature": 1.0,
         "abstain_below": 0.0,
+        "label_noise": 0.0,
         "backbone": model.name,
         "recipe": recipe,
         "settings": settings or {},
@@ -108,17 +109,18 @@ def save(
     return Path(folder)
 
 
-def calibrate(folder: str | Path, temperature: float, abstain_below: float) -> None:
+def calibrate(folder: str | Path, temperature: float, abstain_below: float, label_noise: float = 0.0) -> None:
     """Write into a model folder how sure the model may be; its answers keep their order.
 
     Args:
         folder: The model folder.
-        temperature: Divides the logits before the softmax; see `calibration.temperature`.
+        temperature: Divides the logits before the softmax; see `calibration.scaling`.
         abstain_below: Confidence below which the answer is "not sure"; see `calibration.sure_above`.
+        label_noise: Share of the labels that were taken to be drawn by lot, for the record. Defaults to 0.
     """
     file = Path(folder) / "labels.json"
     info = json.loads(file.read_text(encoding="utf-8"))
-    write_json(file, info | {"temperature": temperature, "abstain_below": abstain_below})
+    write_json(file, info | {"temperature": temperature, "abstain_below": abstain_below, "label_noise": label_noise})
 
 
 def reached(history: pd.DataFrame) -> float:

@@ -257,8 +257,9 @@ def confusion_matrix(
         numbers = numbers.div(numbers.sum(axis=1).clip(lower=1), axis=0)
     side = max(4.2, 0.36 * len(numbers) + 1.5)
     ax = ax or _axes(side + 1, side)
-    text = numbers.map(lambda value: "" if value == 0 else f"{value:.2f}".lstrip("0") if normalise else f"{value}")
-    size = 9 if len(numbers) <= 12 else 6
+    text = numbers.map(lambda value: f"{value:.2f}".lstrip("0") if normalise else f"{value}")
+    text = text.replace({"0": "", ".00": ""})  # what is hardly ever mixed up says nothing and hides the rest
+    size = 9 if len(numbers) <= 12 else 7
     bar = {"label": "share of the class" if normalise else "pictures", "shrink": 0.8}
     sns.heatmap(
         numbers,

@@ -32,18 +32,18 @@ def test_the_temperature_is_the_best_of_a_fine_grid():
     p, targets = answers[[f"p_{label}" for label in LABELS]].to_numpy(), answers.label.map(dict(zip(LABELS, range(3))))
     grid = np.exp(np.linspace(-1, 3, 4001))
     surprise = [-log_softmax(np.log(p) / t, axis=1)[np.arange(500), targets].mean() for t in grid]
-    assert calibration.temperature(answers) == pytest.approx(grid[np.argmin(surprise)], rel=2e-3)
+    assert calibration.scaling(answers)[0] == pytest.approx(grid[np.argmin(surprise)], rel=2e-3)
 
 
 def test_scaling_mends_an_overconfident_model_and_changes_no_answer():
     raw = model(overconfident=4)
-    scaled = calibration.tempered(raw, calibration.temperature(raw))
+    scaled = calibration.tempered(raw, calibration.scaling(raw)[0])
     assert calibration.expected_calibration_error(raw) > 0.1
     assert calibration.expected_calibration_error(scaled) < 0.03
     p = scaled[[f"p_{label}" for label in LABELS]].to_numpy()
     assert np.allclose(p.sum(axis=1), 1, atol=1e-12)
     assert (p.argmax(axis=1) == raw.predicted.map(LABELS.index)).all()
-    assert calibration.temperature(scaled) == pytest.approx(1, abs=1e-3)
+    assert calibration.scaling(scaled)[0] == pytest.approx(1, abs=1e-3)
 
 
 def test_calibration_error_agrees_with_a_plain_loop():
@@ -118,3 +118,20 @@ def test_chance_alone_explains_the_error_of_a_calibrated_model_and_not_of_a_boas
     assert calibration.expected_calibration_error(boasted) > calibration.chance_error(boasted)[1]
     more = pd.concat([table] * 16, ignore_index=True)
     assert calibration.chance_error(more)[1] < high / 3  # the error of chance shrinks with the root of the pictures
+
+
+def test_wrong_labels_do_not_make_a_model_timid_and_their_share_is_found():
+    raw = model(4000, overconfident=0.5, wrong_labels=0.1)
+    factor, share = calibration.scaling(raw)
+    assert factor == pytest.approx(0.5, abs=0.05)  # what the true labels would have given
+    assert share == pytest.approx(0.15, abs=0.02)  # of three, one drawn by lot in three is right
+    mended = calibration.by_labels(calibration.tempered(raw, factor), share)
+    assert calibration.expected_calibration_error(mended) < 0.02
+    _, p = calibration.probabilities(mended)
+    assert np.allclose(p.sum(axis=1), 1, atol=1e-12)
+    plain = calibration.fit_temperature(np.log(calibration.probabilities(raw)[1]), raw.label.map(LABELS.index))
+    assert plain > 0.6
+
+
+def test_labels_that_can_be_trusted_have_no_share_of_lots():
+    assert [calibration.scaling(model(300, seed=seed))[1] for seed in range(4)] == [0] * 4

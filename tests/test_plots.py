@@ -54,6 +54,7 @@ def test_every_chart_has_title_and_labelled_axes(predictions, table):
         plots.reliability({"linear": predictions}),
         plots.risk_coverage({"linear": predictions}, 0.5),
         plots.answer({"a": 0.7, "b": 0.3}),
+        plots.gains({"a": evaluation.compare(predictions, predictions)}),
     ]
     for ax in charts:
         assert ax.get_title()
@@ -151,3 +152,39 @@ def test_a_feature_map_keeps_place_class_and_mark(classes, tmp_path):
     assert np.allclose(numbers[["x", "y"]], place, atol=1e-4)
     assert numbers.label.tolist() == labels.tolist()
     assert numbers.index[numbers.odd].tolist() == [5]
+
+
+def test_a_figure_says_in_words_what_it_shows(predictions, table):
+    words = plots.reliability({"after scaling": predictions}).figure.in_words()
+    for part in ("Reliability", "across: confidence (probability)", "upwards: accuracy (share right)", "after scaling"):
+        assert part in words
+    rows = table[table.issue.eq("")].head(2)
+    gallery = plots.gallery(rows, pd.Series(["one\nline", "two"], rows.index), title="Two pictures")
+    assert gallery.figure.in_words() == "Two pictures; one line; two"
+
+
+def test_gains_are_drawn_as_they_were_compared(predictions, tmp_path):
+    better = predictions.assign(correct=True)
+    gain = evaluation.compare(better, predictions)
+    numbers = drawn(plots.gains({"a": gain, "b": evaluation.compare(predictions, better)}), tmp_path)
+    assert numbers.gain.tolist() == pytest.approx([gain["difference"], -gain["difference"]], abs=1e-5)
+    assert numbers.low[0] == pytest.approx(gain["difference_interval"][0], abs=1e-5)
+    assert numbers.high[0] == pytest.approx(gain["difference_interval"][1], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("sure", "title"), [(0.0, "Most likely: a"), (0.6, "Most likely: a"), (0.8, "Not sure, perhaps: a")]
+)
+def test_below_the_threshold_the_answer_is_not_sure(sure, title):
+    ax = plots.answer({"b": 0.2, "a": 0.7, "c": 0.1}, most=2, sure=sure)
+    assert ax.get_title() == title
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert [line.get_xdata()[0] for line in ax.lines] == ([sure] if sure else [])
+
+
+def test_a_heat_map_lies_over_its_own_picture_only(table):
+    rows = table[table.issue.eq("")].head(2)
+    heat = pd.Series([None, np.eye(7)], rows.index)
+    ax = plots.gallery(rows, heat=heat)
+    assert [len(axes.images) for axes in ax.figure.axes[:2]] == [1, 2]
+    assert list(ax.figure.axes[1].images[1].get_extent()) == [0, plots.THUMBNAIL, plots.THUMBNAIL, 0]

@@ -129,3 +129,25 @@ def test_off_topic_pictures_are_pictures_of_something():
         picture = np.asarray(off_topic(np.random.default_rng(number)).convert("L"), float)
         assert min(picture.shape) >= 200
         assert picture.std() > 8
+
+
+def test_what_was_planted_is_known_by_content_wherever_the_picture_went(shoes, table):
+    moved = table.assign(path=[f"elsewhere/{number}.jpg" for number in range(len(table))])
+    planted = sample.planted(shoes / "truth.csv", moved)
+    assert planted.index.tolist() == moved.path.tolist()
+    wrong = planted.index[planted.defect.eq("wrong-label")]
+    labels = moved.set_index("path").label
+    assert len(wrong)
+    assert (planted.true_label[wrong] != labels[wrong]).all()
+    good = planted.index[planted.defect.eq("")]
+    assert (planted.true_label[good] == labels[good]).all()
+
+
+def test_answers_are_judged_by_the_true_labels_and_by_shoes_only(shoes, table):
+    planted = sample.planted(shoes / "truth.csv", table)
+    some = table[["path", "label"]].assign(predicted=table.label, correct=True)
+    judged = sample.truly(some, planted)
+    assert len(judged) == planted.true_label.ne("").sum()
+    assert set(judged.path[~judged.correct]) == set(
+        planted.index[planted.true_label.ne("") & planted.true_label.ne(table.set_index("path").label)]
+    )
