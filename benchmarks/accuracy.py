@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
 from sneakerlib import auto, calibration, catalog, clean, doubts, evaluation, heads, models, ridge, training, tuning
@@ -62,9 +63,9 @@ def main() -> None:
                 both = zip(grams[BEST], grams["a tuned Lite0 alone"], strict=True)
                 grams[f"{BEST}, and a tuned Lite0"] = [one + other for one, other in both]
             said = {name: cross_validated(each, some) for name, each in grams.items()}
-            trusted = undoubted(next(iter(said.values())), some)
+            trusted = undoubted(next(iter(said.values()))[0], some)
             for name in said:
-                report(name, said[name], some, trusted)
+                report(name, *said[name], some, trusted)
 
 
 def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, size: int, zoom: bool) -> np.ndarray:
@@ -108,23 +109,33 @@ def tuned(rows: pd.DataFrame, cache: str):
         yield gram
 
 
-def cross_validated(grams: list[np.ndarray], rows: pd.DataFrame) -> np.ndarray:
-    """What heads say of pictures that they were not solved with: array of shape (pictures, classes)."""
+def cross_validated(grams: list[np.ndarray], rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """What heads say of pictures that they were not solved with, nor scaled by.
+
+    Returns:
+        Probabilities of shape (pictures, classes), and for each picture the share of labels taken to be drawn by lot.
+    """
     targets = numbers(rows)
-    said = np.zeros((len(rows), targets.max() + 1), np.float32)
+    p, noise = np.zeros((len(rows), targets.max() + 1)), np.zeros(len(rows))
     for gram, (learn, test) in zip(grams, folds(rows), strict=True):
         inner = gram[np.ix_(learn, learn)]
-        strength = STRENGTH * float(np.diag(inner).mean())
-        said[test] = gram[np.ix_(test, learn)] @ solved(inner, targets[learn], strength)
-    return said
+        head, seen = solved(inner, targets[learn], STRENGTH * float(np.diag(inner).mean()))
+        temperature, noise[test] = calibration.fit_noisy(seen.astype(float), targets[learn])
+        p[test] = softmax((gram[np.ix_(test, learn)] @ head).astype(float) / temperature, axis=1)
+    return p, noise
 
 
-def solved(inner: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
-    """The head; doubted labels count less if that names more of the left-out pictures as they are labelled."""
+def solved(inner: np.ndarray, targets: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """The head, and what is said of each picture when it is left out.
+
+    Doubted labels count less if that names more of the left-out pictures as they are labelled.
+    """
     plain = ridge.left_out(inner, targets, strength)
     counts = ridge.trust(plain, targets)
-    shares = [(one.argmax(1) == targets).mean() for one in (plain, ridge.left_out(inner, targets, strength, counts))]
-    return ridge.solve(inner, targets, strength, counts if shares[1] > shares[0] else 1)
+    trusting = ridge.left_out(inner, targets, strength, counts)
+    if (trusting.argmax(1) == targets).mean() > (plain.argmax(1) == targets).mean():
+        return ridge.solve(inner, targets, strength, counts), trusting
+    return ridge.solve(inner, targets, strength), plain
 
 
 def numbers(rows: pd.DataFrame) -> np.ndarray:
@@ -132,20 +143,24 @@ def numbers(rows: pd.DataFrame) -> np.ndarray:
     return catalog.class_numbers(rows.label, sorted(set(rows.label)))
 
 
-def report(name: str, said: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray) -> None:
-    """Print accuracy with its interval, and what it is on the pictures whose labels another model does not doubt."""
-    right = said.argmax(1) == numbers(rows)
+def report(name: str, p: np.ndarray, noise: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray) -> None:
+    """Print accuracy with its interval, what it is where another model does not doubt the label, and the ECE."""
+    right = p.argmax(1) == numbers(rows)
     low, high = evaluation.wilson_interval(int(right.sum()), len(right))
+    answers = pd.DataFrame({"confidence": p.max(1), "correct": right})
+    allowing = answers.assign(confidence=(1 - noise) * answers.confidence + noise / p.shape[1])
+    error, allowed = (calibration.expected_calibration_error(one) for one in (answers, allowing))
     print(
-        f"{said.shape[1]:>3} classes {len(right):>6} pictures {right.mean():.4f} ({low:.4f} to {high:.4f}), "
-        f"{right[trusted].mean():.4f} of {trusted.sum()} with undoubted labels: {name}",
+        f"{p.shape[1]:>3} classes {len(right):>6} pictures {right.mean():.4f} ({low:.4f} to {high:.4f}), "
+        f"{right[trusted].mean():.4f} of {trusted.sum()} with undoubted labels, ECE {error:.3f}, "
+        f"{allowed:.3f} allowing for {noise.mean():.3f} of labels by lot: {name}",
         flush=True,
     )
 
 
-def undoubted(said: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+def undoubted(p: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
     """Which labels survive confident learning on what a model says: bool per picture."""
-    return ~doubts.doubted(rows.label, calibration.as_probabilities(said, numbers(rows)), sorted(set(rows.label)))
+    return ~doubts.doubted(rows.label, p, sorted(set(rows.label)))
 
 
 if __name__ == "__main__":

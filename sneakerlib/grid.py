@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from sneakerlib import InputError, corrections, plots
 from sneakerlib.runs import write_json
@@ -61,11 +62,21 @@ class ReviewGrid:
         elif self.way == "grid" or (self.way == "auto" and attended()):
             display(self.widget())
         else:
-            some = self.evidence.of(self.suspects.head(self.most))
-            title = f"{min(self.most, len(self.suspects))} of {len(self.suspects)} suspects"
-            display(self._gallery(some, title).figure)
-            plt.close()
+            figure = self.gallery().figure
+            display(figure)
+            plt.close(figure)  # or the notebook shows it once more
             print(f"To decide with buttons, open this notebook in Jupyter; or edit {self.file.name}.")
+
+    def gallery(self) -> Axes:
+        """The first suspects as a figure, for `plots.save`."""
+        some = self.suspects.head(self.most)
+        return self._strips(self.evidence.of(some), f"{len(some)} of {len(self.suspects)} suspects")
+
+    def save(self, path: str | Path) -> None:
+        """Write the gallery as a figure with its numbers, without showing it; see `plots.save`."""
+        ax = self.gallery()
+        plots.save(ax, path)
+        plt.close(ax.figure)
 
     def widget(self):
         """The grid as an ipywidgets widget."""
@@ -150,14 +161,14 @@ class ReviewGrid:
         new = page[~page.path.isin(set(self.drawn))]
         for path, strip in self.evidence.of(new).groupby("suspect", sort=False):
             buffer = io.BytesIO()
-            figure = self._gallery(strip.assign(wrong=False)).figure
+            figure = self._strips(strip.assign(wrong=False)).figure
             figure.savefig(buffer, dpi=72, format="jpeg")
             plt.close(figure)
             alt = html.escape(figure.in_words(), quote=True)
             code = base64.b64encode(buffer.getvalue()).decode()
             self.drawn[path] = f'<img alt="{alt}" style="max-width:100%" src="data:image/jpeg;base64,{code}">'
 
-    def _gallery(self, table: pd.DataFrame, title: str = ""):
+    def _strips(self, table: pd.DataFrame, title: str = "") -> Axes:
         columns = 2 + 2 * self.evidence.count
         return plots.gallery(table, table.title, table.wrong, columns, len(table), title, table.heat)
 

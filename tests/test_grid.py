@@ -138,6 +138,8 @@ def test_without_anybody_to_click_it_is_a_gallery(rows, tmp_path, capsys, monkey
     assert len(shown[0].plotted) == 6
     assert "3 of 6 suspects" in shown[0].in_words()
     assert "edit c.csv" in capsys.readouterr().out
+    made.save(tmp_path / "figures/06_topic__suspects")
+    assert len(pd.read_csv(tmp_path / "figures/06_topic__suspects.csv")) == 6
     made.suspects = made.suspects.head(0)
     made._ipython_display_()
     assert capsys.readouterr().out == "no label is suspect\n"
