@@ -21,11 +21,19 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
             will do: then it is a factor to the temperature that these have been made at.
         targets: Class number of each picture.
 
-    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks".
+    If every picture is named right, no temperature would be low enough; each is then taken to be right with a chance of
+    (n + 1) / (n + 2), which is what n successes in a row leave to believe in.
+
+    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks"; Platt 1999, "Probabilistic
+    Outputs for Support Vector Machines", for the second sentence.
     """
+    count, classes = logits.shape
+    slip = 1 / (count + 2) if (logits.argmax(axis=1) == targets).all() else 0.0
 
     def surprise(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(targets)), targets].mean()
+        likely = log_softmax(logits / np.exp(log_temperature), axis=1)
+        own = likely[np.arange(count), targets]
+        return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
 
     return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
 

@@ -48,12 +48,23 @@ def predictions(
             f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
         )
     probabilities = saved.probabilities(engines.answers(saved.model, rows, cache=cache))
+    return as_predictions(rows, saved.labels, probabilities)
+
+
+def as_predictions(rows: pd.DataFrame, labels: list[str], probabilities: np.ndarray) -> pd.DataFrame:
+    """The table that `predictions` returns.
+
+    Args:
+        rows: Catalog rows.
+        labels: The classes, in the order of the columns.
+        probabilities: Array of shape (pictures, classes), in the order of the rows.
+    """
     table = rows[["path", "label"]].reset_index(drop=True)
-    table["predicted"] = np.array(saved.labels)[probabilities.argmax(1)]
+    table["predicted"] = np.array(labels)[probabilities.argmax(1)]
     table["confidence"] = probabilities.max(1)
     table["correct"] = table.predicted.eq(table.label)
-    table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in saved.labels]))
-    table.attrs = dict(catalog.attrs)
+    table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels]))
+    table.attrs = dict(rows.attrs)
     return table
 
 

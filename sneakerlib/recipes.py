@@ -6,8 +6,21 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+from scipy.special import softmax
 
-from sneakerlib import InputError, auto, cookbook, modelfolder, models, training
+from sneakerlib import (
+    InputError,
+    auto,
+    calibration,
+    cookbook,
+    engines,
+    evaluation,
+    heads,
+    modelfolder,
+    models,
+    ridge,
+    training,
+)
 from sneakerlib.cache import cache_folder
 from sneakerlib.catalog import usable
 from sneakerlib.quiet import keras
@@ -96,8 +109,27 @@ def train(
     else:
         model, history = row.run(task)
     modelfolder.save(model, out, catalog, labels, history, recipe, seed, settings)
+    if not settings["final"]:  # else no picture is left that it has not learned
+        _calibrate(out, task, model, solved=not cookbook.RECIPES[recipe].epochs)
     shutil.rmtree(checkpoint, ignore_errors=True)
     return history
+
+
+def _calibrate(out: str | Path, task: cookbook.Task, model: keras.Model, solved: bool) -> None:
+    """Say in the model folder how sure it may be, and below which confidence it is not sure, by validation pictures."""
+    rows = usable(task.catalog, "val")
+    if rows.empty:
+        return
+    if solved:  # what comes before the head was described already
+        kernel, bias = model.get_layer("logits").get_weights()
+        vectors = heads.vectors(rows, models.features(model), cache=task.cache, progress=False)
+        logits = ridge.answers(vectors, kernel) + bias
+    else:
+        logits = engines.answers(model, rows, task.progress, task.cache)
+    seen = evaluation.as_predictions(rows, task.labels, softmax(logits.astype(float), axis=1))
+    temperature, noise = calibration.scaling(seen)
+    threshold = calibration.sure_above(calibration.tempered(seen, temperature))
+    modelfolder.calibrate(out, temperature, threshold, noise)
 
 
 def check(recipe: str) -> None:

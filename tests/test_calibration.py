@@ -135,3 +135,11 @@ def test_wrong_labels_do_not_make_a_model_timid_and_their_share_is_found():
 
 def test_labels_that_can_be_trusted_have_no_share_of_lots():
     assert [calibration.scaling(model(300, seed=seed))[1] for seed in range(4)] == [0] * 4
+
+
+def test_a_model_without_an_error_on_few_pictures_is_not_made_certain():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 20)
+    logits = np.eye(3)[targets] + rng.normal(0, 0.1, (20, 3))
+    temperature = calibration.fit_temperature(logits, targets)
+    assert softmax(logits / temperature, axis=1).max(axis=1).mean() == pytest.approx(21 / 22, abs=0.01)

@@ -244,4 +244,3 @@ def test_three_decisions_in_jupyterlab_are_there_after_the_kernel_was_restarted(
         assert shown == ["✓ relabel two", "✓ keep", "✓ drop", "not decided"]
         assert "3 of 6 decided" in " ".join(texts(".widget-html"))
         assert (home / "corrections.csv").read_text() == before
-        page.save_screenshot(os.environ.get("SHOT", os.devnull))

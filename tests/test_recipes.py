@@ -12,6 +12,7 @@ import pytest
 from sneakerlib import (
     InputError,
     auto,
+    calibration,
     catalog,
     cli,
     cookbook,
@@ -59,6 +60,19 @@ def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp
     one, mirrored = (saved.model.predict_on_batch(x) for x in (picture, picture[:, :, ::-1]))
     assert np.allclose(one, mirrored, atol=1e-4) == OPTIONS[recipe].get("flip", False)
     assert not list((tmp_path / "c").glob("training-*"))
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "second-order", "fine-tune-top"])
+def test_a_trained_model_knows_how_sure_it_may_be(table, tmp_path, recipe):
+    train(table, recipe, tmp_path / "m", cache=tmp_path / "c")
+    saved = modelfolder.load(tmp_path / "m")
+    seen = evaluation.predictions(saved, table, "val")
+    assert calibration.scaling(seen)[0] == pytest.approx(1, rel=0.02)
+    assert saved.info["abstain_below"] == pytest.approx(calibration.sure_above(seen), abs=1e-3)
+    plain = PLAIN if recipe == "second-order" else {}
+    train(table, recipe, tmp_path / "final", cache=tmp_path / "c", final=True, **plain)
+    final = modelfolder.load(tmp_path / "final")
+    assert (final.temperature, final.info["abstain_below"]) == (1, 0)  # it has learned the validation pictures
 
 
 @pytest.mark.parametrize("recipe", ["scratch", "second-order", "fine-tune-top"])
