@@ -72,12 +72,6 @@ def _parts(logits: np.ndarray, targets: np.ndarray, temperature: float, share: f
     return (1 - share) * right, share / logits.shape[1]
 
 
-def as_probabilities(said: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """What a head says of pictures that it has not learned from, as probabilities that are as sure as it is right."""
-    said = said.astype(float)
-    return softmax(said / fit_temperature(said, targets), axis=1)
-
-
 def probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """The classes, and an array of shape (pictures, classes), out of a table from `evaluation.predictions`."""
     columns = [column for column in predictions if column.startswith("p_")]
