@@ -1,4 +1,5 @@
 import json
+import dataclasses
 import shutil
 
 import numpy as np
@@ -28,20 +29,23 @@ def test_a_model_folder_has_all_its_parts(trained, table):
 
 
 def test_probabilities_are_a_softmax_at_the_temperature(trained):
-    saved = modelfolder.load(trained[0])
+    saved = dataclasses.replace(modelfolder.load(trained[0]), temperature=2.0)
     logits = np.array([[1.0, 2.0, 3.0], [800.0, 0.0, -800.0]], np.float32)
     p = saved.probabilities(logits)
-    assert np.allclose(p[0], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum(), atol=1e-12)
+    assert np.allclose(p[0], np.exp([0.5, 1, 1.5]) / np.exp([0.5, 1, 1.5]).sum(), atol=1e-12)
     assert np.allclose(p.sum(1), 1, atol=1e-12)
 
 
 def test_calibrating_changes_how_sure_a_model_is_and_nothing_else(trained, table, tmp_path):
     shutil.copytree(trained[0], tmp_path / "m")
     before = modelfolder.load(tmp_path / "m")
-    modelfolder.calibrate(tmp_path / "m", 2.5, 0.7)
+    modelfolder.calibrate(tmp_path / "m", 2.5 * before.temperature, 0.7, 0.1)
     after = modelfolder.load(tmp_path / "m")
-    assert (after.temperature, after.info["abstain_below"]) == (2.5, 0.7)
-    assert {**after.info, "abstain_below": 0} == {**before.info, "abstain_below": 0}
+    assert after.temperature == 2.5 * before.temperature
+    assert (after.info["abstain_below"], after.info["label_noise"]) == (0.7, 0.1)
+    for saved in (before, after):
+        del saved.info["abstain_below"], saved.info["label_noise"]
+    assert after.info == before.info
     raw, cooled = (evaluation.predictions(saved, table, "val") for saved in (before, after))
     assert raw.predicted.equals(cooled.predicted)
     again = calibration.tempered(raw, 2.5)
