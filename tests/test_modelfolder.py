@@ -1,5 +1,5 @@
-import json
 import dataclasses
+import json
 import shutil
 
 import numpy as np
