@@ -62,7 +62,9 @@ def _by_lot(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float, floa
     def surprise(parameters: np.ndarray) -> float:
         return -np.log(sum(_parts(logits, targets, np.exp(parameters[0]), expit(parameters[1])))).mean()
 
-    fitted = minimize(surprise, [0.0, -4.0], method="Nelder-Mead")
+    start = np.array([np.log(fit_temperature(logits, targets)), -3.0])  # far from it, the search would not get away
+    simplex = start + [[0, 0], [-0.5, 0], [0, 1]]
+    fitted = minimize(surprise, start, method="Nelder-Mead", options={"initial_simplex": simplex})
     return float(np.exp(fitted.x[0])), float(expit(fitted.x[1])), -float(fitted.fun) * len(targets)
 
 

@@ -143,3 +143,12 @@ def test_a_model_without_an_error_on_few_pictures_is_not_made_certain():
     logits = np.eye(3)[targets] + rng.normal(0, 0.1, (20, 3))
     temperature = calibration.fit_temperature(logits, targets)
     assert softmax(logits / temperature, axis=1).max(axis=1).mean() == pytest.approx(21 / 22, abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [0.02, 1, 30])
+def test_the_share_is_found_at_whatever_scale_the_answers_come(scale):
+    raw = model(3000, wrong_labels=0.1)
+    logits = np.log(calibration.probabilities(raw)[1])
+    temperature, share = calibration.fit_noisy(scale * logits, raw.label.map(LABELS.index).to_numpy())
+    assert temperature == pytest.approx(scale, rel=0.1)
+    assert share == pytest.approx(0.15, abs=0.03)
