@@ -63,7 +63,7 @@ def _by_lot(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float, floa
         return -np.log(sum(_parts(logits, targets, np.exp(parameters[0]), expit(parameters[1])))).mean()
 
     start = np.array([np.log(fit_temperature(logits, targets)), -3.0])  # far from it, the search would not get away
-    simplex = start + [[0, 0], [-0.5, 0], [0, 1]]
+    simplex = np.add(start, [[0, 0], [-0.5, 0], [0, 1]])
     fitted = minimize(surprise, start, method="Nelder-Mead", options={"initial_simplex": simplex})
     return float(np.exp(fitted.x[0])), float(expit(fitted.x[1])), -float(fitted.fun) * len(targets)
 
