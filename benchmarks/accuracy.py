@@ -12,7 +12,6 @@ was stopped goes on where it was. The second score leaves out labels that the fi
 
 import argparse
 import contextlib
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--cache")
     options = parser.parse_args()
     whole = catalog.read(options.images)
-    names = sorted(set(whole.label), key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+    names = catalog.in_order(whole.label)
     counts = sorted({*options.classes, *options.tuned}) or [len(names)]
     rows = whole[whole.label.isin(names[: max(counts)])]
     with contextlib.nullcontext(options.cache) if options.cache else tempfile.TemporaryDirectory() as cache:

@@ -6,7 +6,6 @@ precision is that of the ranking by `review.suspects`' quality; labels that were
 the true figure is higher.
 """
 
-import re
 import sys
 import time
 
@@ -33,7 +32,7 @@ def flipped(rows: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
 def main(images: str, count: str = "10") -> None:
     """Print a line per share and kind of model: mean and range over the seeds."""
     whole = catalog.read(images)
-    names = sorted(set(whole.label), key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+    names = catalog.in_order(whole.label)
     some = whole[whole.label.isin(names[: int(count)])].reset_index(drop=True)
     rows = catalog.usable(clean.apply(some, clean.audit(some, progress=False, features=False))).reset_index(drop=True)
     begun = time.monotonic()

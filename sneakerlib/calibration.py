@@ -52,17 +52,20 @@ def fit_noisy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """
     plain = fit_temperature(logits, targets)
     likely = log_softmax(logits / plain, axis=1)[np.arange(len(targets)), targets].sum()
-    noisy, share, noisy_likely = _by_lot(logits, targets)
+    noisy, share, noisy_likely = _by_lot(logits, targets, plain)
     return (noisy, share) if 2 * (noisy_likely - likely) > SIGNIFICANT else (plain, 0.0)
 
 
-def _by_lot(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:
-    """Temperature and share of labels drawn by lot that make the labels likeliest, and the logarithm of how likely."""
+def _by_lot(logits: np.ndarray, targets: np.ndarray, plain: float) -> tuple[float, float, float]:
+    """Temperature and share of labels drawn by lot that make the labels likeliest, and the logarithm of how likely.
+
+    The search begins at the `plain` temperature: far from it, it would not get away.
+    """
 
     def surprise(parameters: np.ndarray) -> float:
         return -np.log(sum(_parts(logits, targets, np.exp(parameters[0]), expit(parameters[1])))).mean()
 
-    start = np.array([np.log(fit_temperature(logits, targets)), -3.0])  # far from it, the search would not get away
+    start = np.array([np.log(plain), -3.0])
     simplex = np.add(start, [[0, 0], [-0.5, 0], [0, 1]])
     fitted = minimize(surprise, start, method="Nelder-Mead", options={"initial_simplex": simplex})
     return float(np.exp(fitted.x[0])), float(expit(fitted.x[1])), -float(fitted.fun) * len(targets)
@@ -78,6 +81,12 @@ def probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """The classes, and an array of shape (pictures, classes), out of a table from `evaluation.predictions`."""
     columns = [column for column in predictions if column.startswith("p_")]
     return [column[2:] for column in columns], predictions[columns].to_numpy()
+
+
+def _as_sure(predictions: pd.DataFrame, labels: list[str], p: np.ndarray) -> pd.DataFrame:
+    """The same answers with other probabilities."""
+    columns = {f"p_{label}": p[:, at] for at, label in enumerate(labels)}
+    return predictions.assign(confidence=p.max(axis=1), **columns)
 
 
 def scaling(predictions: pd.DataFrame) -> tuple[float, float]:
@@ -103,8 +112,7 @@ def by_labels(predictions: pd.DataFrame, share: float) -> pd.DataFrame:
     """
     labels, p = probabilities(predictions)
     p = (1 - share) * p + share / len(labels)
-    columns = {f"p_{label}": p[:, at] for at, label in enumerate(labels)}
-    return predictions.assign(confidence=p.max(axis=1), **columns)
+    return _as_sure(predictions, labels, p)
 
 
 def tempered(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:
@@ -116,8 +124,7 @@ def tempered(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:
     """
     labels, p = probabilities(predictions)
     p = softmax(_logarithms(p) / factor, axis=1)
-    columns = {f"p_{label}": p[:, at] for at, label in enumerate(labels)}
-    return predictions.assign(confidence=p.max(axis=1), **columns)
+    return _as_sure(predictions, labels, p)
 
 
 def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -218,7 +225,7 @@ def label_trust(predictions: pd.DataFrame) -> np.ndarray:
     """
     labels, p = probabilities(predictions)
     logits, targets = _logarithms(p), class_numbers(predictions.label, labels)
-    sound, by_lot = _parts(logits, targets, *_by_lot(logits, targets)[:2])
+    sound, by_lot = _parts(logits, targets, *_by_lot(logits, targets, fit_temperature(logits, targets))[:2])
     return sound / (sound + by_lot)
 
 

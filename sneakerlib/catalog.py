@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -185,6 +187,15 @@ def load(file: str | Path) -> pd.DataFrame:
     way = catalog.pop(HERE).iloc[0] if HERE in catalog and len(catalog) else "."
     catalog.attrs["folder"] = str((file.parent / way).resolve())
     return validate(catalog, str(file))
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """The classes, each once, in the order of the numbers in their names.
+
+    >>> in_order(["air_jordan_10", "air_jordan_2", "air_jordan_2"])
+    ['air_jordan_2', 'air_jordan_10']
+    """
+    return sorted(sorted(set(labels)), key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
 
 
 def class_numbers(given: pd.Series, labels: list[str]) -> np.ndarray:

@@ -26,6 +26,11 @@ def attended() -> bool:
     return "google.colab" in sys.modules or "JPY_SESSION_NAME" in os.environ
 
 
+def by_hand(lines: pd.DataFrame) -> set[str]:
+    """The pictures, by path, that a person has decided about."""
+    return set(lines.index[lines.reason.eq(corrections.BY_HAND)])
+
+
 class ReviewGrid:
     """Suspects, a page at a time, each with what speaks for and against its label and a button per decision.
 
@@ -104,19 +109,16 @@ class ReviewGrid:
 
     def _decided(self) -> pd.DataFrame:
         """The lines of the file, by path."""
-        return corrections.load(self.file).set_index("path") if self.file.exists() else pd.DataFrame()
-
-    def _by_hand(self) -> set[str]:
-        lines = self._decided()
-        return set(lines.index[lines.reason.eq(corrections.BY_HAND)]) if len(lines) else set()
+        lines = corrections.load(self.file) if self.file.exists() else pd.DataFrame(columns=corrections.COLUMNS)
+        return lines.set_index("path")
 
     def _turn(self, by: int = 0) -> None:
         """Go on or back, or, if the class is a new one, to where its review was left."""
-        some, places = self._some(), self._places()
+        some, places, lines = self._some(), self._places(), self._decided()
         if by:
             self.at = min(max(0, self.at + by), (len(some) - 1) // PAGE * PAGE)
         else:
-            open_ones = some.path[~some.path.isin(self._by_hand())]
+            open_ones = some.path[~some.path.isin(by_hand(lines))]
             path = places.get(self.chosen.value) or next(iter(open_ones), some.path.iloc[0])
             place = some.path.tolist().index(path) if path in set(some.path) else 0  # the list may be a new one
             self.at = place // PAGE * PAGE
@@ -125,7 +127,7 @@ class ReviewGrid:
         self._draw(page)
         self.shown = [Card(self, row) for row in page.itertuples()]
         self.cards.children = [card.box for card in self.shown]
-        self.refresh()
+        self.refresh(lines)
 
     def _places(self) -> dict[str, str]:
         """The first suspect of the page that was last looked at, by class."""
@@ -136,17 +138,17 @@ class ReviewGrid:
 
     def decide(self, card: "Card", action: str, new_label: str = "") -> None:
         """Write a decision down, show it, and offer the next one to the keyboard."""
-        corrections.decide(self.file, card.row.path, card.row.label, action, new_label)
-        self.refresh()
-        done = self._by_hand()
+        lines = corrections.decide(self.file, card.row.path, card.row.label, action, new_label).set_index("path")
+        self.refresh(lines)
+        done = by_hand(lines)
         following = [other.buttons[0] for other in self.shown if other.row.path not in done]
         target = following[0] if following else self.on
         if hasattr(target, "focus"):  # ipywidgets 8
             target.focus()
 
-    def refresh(self) -> None:
-        """Show what the file says."""
-        lines, done, some = self._decided(), self._by_hand(), self._some()
+    def refresh(self, lines: pd.DataFrame) -> None:
+        """Show what the lines of the file say."""
+        done, some = by_hand(lines), self._some()
         last = min(self.at + PAGE, len(some))
         self.head.value = (
             f"<b>{len(done & set(some.path))} of {len(some)} decided by you</b>, shown: {self.at + 1} to {last}. "

@@ -4,7 +4,6 @@ What comes before the head stays as it is ("frozen"), so every picture is descri
 and the solution takes seconds.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import calibration, engines, evaluation, models, ridge
-from sneakerlib.catalog import class_numbers, usable
+from sneakerlib.catalog import class_numbers, in_order, usable
 from sneakerlib.quiet import keras
 
 
@@ -231,8 +230,7 @@ def staged(
     Returns:
         One row per count: classes, pictures (for validation), val_accuracy, low, high (95 % interval).
     """
-    order = sorted(range(len(labels)), key=lambda at: [int(part) for part in re.findall(r"\d+", labels[at])])
-    place = np.argsort(order)
+    place = class_numbers(pd.Series(labels), in_order(labels))
     rows = []
     for count in counts:
         (seen, targets), (unseen, wanted) = (
