@@ -23,7 +23,7 @@ figures: run
 
 # What is locked stays as it is where pyproject.toml allows it; UPGRADE=--upgrade make lock takes the newest of all.
 lock: $(READY)
-	$(BIN)/uv pip compile --universal $(UPGRADE) --python-version 3.11 --extra tensorflow --extra backbones --extra jupyter --extra scrape --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --universal $(UPGRADE) --python-version 3.11 --extra tensorflow --extra backbones --extra jupyter --extra scrape --extra serve --extra dev pyproject.toml -o requirements.lock
 
 # Ratios, measured side by side in one run: benchmarks/README.md says what came out.
 bench: $(READY)

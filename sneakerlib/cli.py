@@ -252,18 +252,18 @@ def _classify(options):
     from sneakerlib import evaluation, modelfolder, web
 
     modelfolder.check(options.model)
-    pictures, refused = {}, []
+    answers, lines, refused, saved = {}, [], [], None
     for name in options.pictures:
         try:
-            pictures[name] = web.picture(name, options.allow_host)
+            content = web.content(name, options.allow_host)
+            saved = saved or modelfolder.load(options.model)  # late: a wrong path is named without waiting for it
+            row = answers[name] = evaluation.classify(saved, content, name=name)
         except InputError as error:
             refused.append(str(error))
-    if pictures:
-        saved = modelfolder.load(options.model)
-        answers, lines = evaluation.classify(saved, pictures), []
-        for name, row in answers.items():
-            doubt = "" if max(row.values()) >= saved.info.get("abstain_below", 0) else "not sure, perhaps "
-            lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
+            continue
+        doubt = "" if saved.sure(row) else "not sure, perhaps "
+        lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
+    if answers:
         _show(options, answers, lines)
     for reason in refused:
         print(f"sneakerlib: {reason}", file=sys.stderr)

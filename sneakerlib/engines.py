@@ -4,13 +4,15 @@ The exported network gives the same numbers as Keras to five digits, at more tha
 (benchmarks/README.md).
 """
 
+import contextlib
 import hashlib
 import itertools
 import queue
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,19 @@ class LiteRT:
 
     Args:
         content: A network that `export` wrote.
+
+    Attributes:
+        lanes: How many pictures are answered at a time.
     """
 
     def __init__(self, content: bytes):
         from sneakerlib.quiet import silence
 
+        self.lanes = cpu_count()
+
         self.free = queue.SimpleQueue()
         with silence():
-            for _ in range(cpu_count()):
+            for _ in range(self.lanes):
                 interpreter = _interpreter()(model_content=content, num_threads=1)
                 interpreter.allocate_tensors()
                 self.free.put(interpreter)
@@ -65,7 +72,7 @@ class LiteRT:
     def map(self, load: Callable[[Any], np.ndarray], sources: Iterable) -> Iterator[np.ndarray]:
         """The answers to `load(source)`, in order; pictures are decoded on the same cores, a few ahead."""
         sources = iter(sources)
-        with ThreadPoolExecutor(self.free.qsize()) as pool:
+        with ThreadPoolExecutor(self.lanes) as pool:
             while portion := list(itertools.islice(sources, PORTION)):
                 yield from pool.map(lambda source: self(load(source)), portion)
 
@@ -75,20 +82,39 @@ class Keras:
 
     Args:
         model: The network.
+
+    Attributes:
+        lanes: How many pictures are answered at a time.
     """
 
+    lanes = 32
+
     def __init__(self, model):
-        self.model = model
+        self.model, self.waiting, self.turn = model, queue.SimpleQueue(), threading.Lock()
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """The answer to one picture."""
-        return next(self.map(lambda same: same, [picture]))
+        """The answer to one picture; may be called from several threads, which are then answered together."""
+        mine = Future()
+        self.waiting.put((picture, mine))
+        with self.turn:  # whoever has it asks for all who wait
+            asked = [self.waiting.get() for _ in range(min(self.waiting.qsize(), self.lanes))]
+            if asked:
+                try:
+                    for (_, theirs), answer in zip(asked, self._ask([each for each, _ in asked]), strict=True):
+                        theirs.set_result(answer)
+                except BaseException as error:
+                    for _, theirs in asked:
+                        theirs.done() or theirs.set_exception(error)
+        return mine.result()
+
+    def _ask(self, batch: list[np.ndarray]) -> np.ndarray:
+        return np.asarray(self.model.predict_on_batch(np.stack(batch).astype(np.float32)))
 
     def map(self, load: Callable[[Any], np.ndarray], sources: Iterable) -> Iterator[np.ndarray]:
         """The answers to `load(source)`, in order."""
         sources = iter(sources)
-        while batch := [load(source) for source in itertools.islice(sources, 32)]:
-            yield from np.asarray(self.model.predict_on_batch(np.stack(batch).astype(np.float32)))
+        while batch := [load(source) for source in itertools.islice(sources, self.lanes)]:
+            yield from self._ask(batch)
 
 
 def _interpreter():
@@ -124,14 +150,13 @@ def export(model) -> bytes:
         return tf.lite.TFLiteConverter.from_concrete_functions([call], holder).convert()
 
 
-def engine(model, cache: str | Path | None = None, keep: bool = True) -> LiteRT | Keras:
+def engine(model, cache: str | Path | None = None) -> LiteRT | Keras:
     """The fastest exact way to run a network here.
 
     Args:
         model: A Keras model with one input of fixed size and one output.
-        cache: Folder of exported networks. Defaults to the user's cache folder.
-        keep: Export once, then read from the cache; False for a network that will not be run again.
-            Defaults to True.
+        cache: Folder that the network is exported into, once; if it cannot be written, every time. Defaults to the
+            user's cache folder.
     """
     from sneakerlib.quiet import keras
 
@@ -146,9 +171,8 @@ def engine(model, cache: str | Path | None = None, keep: bool = True) -> LiteRT 
         content = export(model)
     except Exception:  # a layer that LiteRT lacks: the converter raises what it likes
         return Keras(model)
-    if keep:
-        with replacing(file) as beside:
-            beside.write_bytes(content)
+    with contextlib.suppress(OSError), replacing(file) as beside:  # a folder that may only be read will do
+        beside.write_bytes(content)
     return LiteRT(content)
 
 
@@ -166,20 +190,20 @@ def fingerprint(model) -> str:
     return digest.hexdigest()[:12]
 
 
-def answers(model, catalog: pd.DataFrame, progress: bool = True, cache: str | Path | None = None) -> np.ndarray:
+def answers(run: LiteRT | Keras, size: int, catalog: pd.DataFrame, progress: bool = True) -> np.ndarray:
     """What a model says of every picture, now; the answers are not kept.
 
     Args:
-        model: A Keras model with one input of fixed size and one output.
+        run: From `engine`.
+        size: Height and width in pixels that the model sees.
         catalog: Rows of pictures that can be read.
         progress: Show a bar. Defaults to True.
-        cache: Folder to keep the exported network in. Defaults to keeping it nowhere.
 
     Returns:
         Array of shape (pictures, classes), in the order of the catalog.
     """
     with pictures.quietly():
-        found = engine(model, cache, keep=cache is not None).map(_loader(catalog, model.input_shape[1]), catalog.path)
+        found = run.map(_loader(catalog, size), catalog.path)
         return np.stack(list(watch(found, len(catalog), "classifying", progress)))
 
 
@@ -215,7 +239,7 @@ def _unknown(catalog: pd.DataFrame, known: Vectors) -> pd.DataFrame:
 def _loader(catalog: pd.DataFrame, size: int) -> Callable[[str], np.ndarray]:
     """Opens a picture of the catalog at a size."""
     folder = folder_of(catalog)
-    return lambda path: pictures.fit(pictures.open_rgb(folder / path, size), size)
+    return lambda path: pictures.as_seen(folder / path, size)
 
 
 def features(

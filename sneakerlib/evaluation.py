@@ -14,23 +14,19 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 
 from sneakerlib import InputError, calibration
 from sneakerlib.catalog import class_numbers, usable
-from sneakerlib.pictures import fit
+from sneakerlib.pictures import as_seen
 from sneakerlib.runs import replacing
 
-BATCH = 32
 RESAMPLES = 1000  # of the bootstrap: its bounds then vary by a few thousandths
 
 
-def predictions(
-    saved, catalog: pd.DataFrame, split: str | None = "test", cache: str | Path | None = None
-) -> pd.DataFrame:
+def predictions(saved, catalog: pd.DataFrame, split: str | None = "test") -> pd.DataFrame:
     """Ask a model about every picture of a split.
 
     Args:
         saved: From `modelfolder.load`.
         catalog: The table; pictures of classes that the model does not know are left out.
         split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
-        cache: Folder of exported networks, for a model that will be asked again. Defaults to keeping none.
 
     Returns:
         One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class; these
@@ -47,7 +43,7 @@ def predictions(
         raise InputError(
             f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
         )
-    probabilities = saved.probabilities(engines.answers(saved.model, rows, cache=cache))
+    probabilities = saved.probabilities(engines.answers(saved.engine, saved.size, rows))
     return as_predictions(rows, saved.labels, probabilities)
 
 
@@ -68,23 +64,23 @@ def as_predictions(rows: pd.DataFrame, labels: list[str], probabilities: np.ndar
     return table
 
 
-def classify(saved, pictures: dict[str, Image.Image]) -> dict[str, dict[str, float]]:
-    """Name what is on some pictures.
+def classify(saved, picture: str | Path | bytes | Image.Image, **how) -> dict[str, float]:
+    """Name what is on a picture.
 
     Args:
         saved: From `modelfolder.load`.
-        pictures: RGB pictures from `pictures.open_rgb`, by the name that each gets in the answer.
+        picture: A path, the bytes of a picture file, or a picture that has been opened.
+        how: `name` and `strange` of `pictures.open_rgb`.
 
     Returns:
-        For each name, the probability per class, the likeliest first.
+        The probability per class, the likeliest first.
+
+    Raises:
+        InputError: If it cannot be read as a picture.
     """
-    inputs = np.stack([fit(picture, saved.size) for picture in pictures.values()]).astype(np.float32)
-    starts = range(0, len(inputs), BATCH)
-    logits = np.concatenate([saved.model.predict_on_batch(inputs[at : at + BATCH]) for at in starts])
-    answers = {}
-    for name, row in zip(pictures, saved.probabilities(logits), strict=True):
-        answers[name] = {saved.labels[at]: float(row[at]) for at in np.argsort(-row, kind="stable")}
-    return answers
+    logits = saved.engine(as_seen(picture, saved.size, **how))
+    row = saved.probabilities(logits[None])[0]
+    return {saved.labels[at]: float(row[at]) for at in np.argsort(-row, kind="stable")}
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

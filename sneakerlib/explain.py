@@ -6,7 +6,7 @@ from PIL import Image
 
 from sneakerlib import InputError, models, neighbours
 from sneakerlib.catalog import folder_of
-from sneakerlib.pictures import fit, open_rgb
+from sneakerlib.pictures import as_seen
 from sneakerlib.quiet import keras
 
 
@@ -97,5 +97,5 @@ class Evidence:
         if some.empty:
             return np.empty((0, self.saved.size, self.saved.size))
         folder = folder_of(self.rows)
-        seen = np.stack([fit(open_rgb(folder / path, self.saved.size), self.saved.size) for path in some.path])
+        seen = np.stack([as_seen(folder / path, self.saved.size) for path in some.path])
         return heat_maps(self.saved.model, seen, np.array([self.saved.labels.index(name) for name in some.proposed]))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sneakerlib import InputError
+from sneakerlib import InputError, engines
 from sneakerlib import catalog as catalogs
 from sneakerlib.runs import replacing, write_json
 
@@ -31,6 +32,7 @@ class Saved:
         info: Everything else in `labels.json`: backbone, recipe, seed, versions, the data's fingerprint.
         history: One row per epoch.
         catalog: The pictures it was trained with, and in which split each was.
+        folder: Where it was loaded from.
     """
 
     model: Any
@@ -40,6 +42,16 @@ class Saved:
     info: dict
     history: pd.DataFrame
     catalog: pd.DataFrame
+    folder: Path
+
+    @cached_property
+    def engine(self) -> engines.LiteRT | engines.Keras:
+        """The fastest exact way to ask the model; what it is exported to is kept in the model folder."""
+        return engines.engine(self.model, self.folder)
+
+    def sure(self, answer: dict[str, float]) -> bool:
+        """Whether an answer of `evaluation.classify` may be given, or "not sure" would be better."""
+        return max(answer.values()) >= self.info.get("abstain_below", 0)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Softmax of the logits at this model's temperature, in float64 so that each row sums to 1 within 1e-12."""
@@ -176,4 +188,4 @@ def load(folder: str | Path) -> Saved:
     except Exception as error:  # a broken zip, a strange layer, another Keras: each raises something else
         raise InputError(f"{folder / 'model.keras'} cannot be loaded: train the model again or copy it anew") from error
     history = pd.read_csv(folder / "history.csv", index_col="epoch")
-    return Saved(model, labels, size, temperature, info, history, catalogs.load(folder / "catalog.csv"))
+    return Saved(model, labels, size, temperature, info, history, catalogs.load(folder / "catalog.csv"), folder)

@@ -13,16 +13,44 @@ from sneakerlib import InputError
 WHITE = (255, 255, 255)
 # What a stranger's file may be: no format whose reader starts another program (EPS) or fetches its parts.
 FROM_THE_WEB = ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
+MOST_DECODED = 25_000_000  # pixels of a stranger's picture, once a large JPEG was brought down: 100 MB with alpha
+JPEG_SCAN = b"\xff\xda"  # the marker of a scan, which cannot occur within one
+MOST_SCANS = 64  # progressive JPEGs have about ten; each may be a few bytes long and take as long as the whole picture
 EXIF_ORIENTATION = 0x0112  # the tag that says how the camera was held
 
 
-def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Image:
+def as_seen(
+    source: str | Path | bytes | Image.Image, size: int, name: str | None = None, strange: bool = False
+) -> np.ndarray:
+    """A picture as a network sees it: the one way in, for training, evaluation, the commands and the server alike.
+
+    Args:
+        source: See `open_rgb`; or a picture that has been opened.
+        size: Height and width in pixels.
+        name: See `open_rgb`.
+        strange: See `open_rgb`.
+
+    Returns:
+        Array of shape (size, size, 3), uint8, 0 to 255.
+
+    Raises:
+        InputError: See `open_rgb`.
+    """
+    return fit(source if isinstance(source, Image.Image) else open_rgb(source, size, name, strange), size)
+
+
+def open_rgb(
+    source: str | Path | bytes, longest: int | None = None, name: str | None = None, strange: bool = False
+) -> Image.Image:
     """Decode a picture in full: upright, RGB, transparent parts over white.
 
     Args:
         source: A path, or the bytes of a picture file. The file's name and extension don't matter.
         longest: Wanted longer side in pixels, a hint that lets large JPEGs decode at a fraction of the cost (the
             answer may be larger). Defaults to the full size.
+        name: What to call it in an error. Defaults to the path.
+        strange: It comes from somebody unknown: refuse formats that may do more than show a picture, and sizes that
+            would take too long or too much memory. Defaults to False.
 
     Returns:
         A PIL picture of mode RGB.
@@ -30,11 +58,14 @@ def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Im
     Raises:
         InputError: If this is not a picture, or a damaged one, or one of more than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
-    name = "these bytes" if isinstance(source, bytes) else str(source)
+    name = name or ("these bytes" if isinstance(source, bytes) else str(source))
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with quietly(), Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with quietly(), Image.open(file, formats=_from_the_web() if strange else None) as image:
             if longest:
                 image.draft(image.mode, (longest, longest))
+            if strange:
+                _refuse_bombs(image, source)
             image.load()  # `verify()` would pass a truncated JPEG
             return to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
@@ -43,6 +74,20 @@ def open_rgb(source: str | Path | bytes, longest: int | None = None) -> Image.Im
         raise InputError(
             f"{name} cannot be read as a picture ({_reason(error)}): replace it or leave it out"
         ) from error
+
+
+def _from_the_web() -> list[str]:
+    Image.init()
+    return [name for name in FROM_THE_WEB if name in Image.OPEN]  # Pillow before 11.3 reads no AVIF
+
+
+def _refuse_bombs(image: Image.Image, source: str | Path | bytes) -> None:
+    """Raise for a picture whose header promises more work than a picture needs; called before it is decoded."""
+    if image.width * image.height > MOST_DECODED:
+        raise Image.DecompressionBombError(f"more than {MOST_DECODED / 1e6:g} million pixels")
+    content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    if image.format in ("JPEG", "MPO") and content.count(JPEG_SCAN) > MOST_SCANS:
+        raise Image.DecompressionBombError("a JPEG in very many scans")
 
 
 def screen(file: str | Path, most_pixels: int) -> dict:
@@ -58,10 +103,8 @@ def screen(file: str | Path, most_pixels: int) -> dict:
     Raises:
         InputError: With a few words on why it is not a picture to keep.
     """
-    Image.init()
-    formats = [name for name in FROM_THE_WEB if name in Image.OPEN]  # Pillow before 11.3 reads no AVIF
     try:
-        with quietly(), Image.open(file, formats=formats) as image:
+        with quietly(), Image.open(file, formats=_from_the_web()) as image:
             seen = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
             if image.width * image.height > most_pixels:
                 raise Image.DecompressionBombError

@@ -13,13 +13,13 @@ import pandas as pd
 from sneakerlib import InputError
 from sneakerlib.cache import cache_folder
 from sneakerlib.catalog import class_numbers, folder_of, usable
-from sneakerlib.pictures import fit, open_rgb, quietly
+from sneakerlib.pictures import as_seen, quietly
 from sneakerlib.progress import watch
 from sneakerlib.quiet import keras
 from sneakerlib.runs import replacing
 
 CHUNK = 256  # pictures decoded before they are written: memory stays flat however many there are
-VERSION = 1  # of the packed format and of `pictures.fit`; raise it when either changes
+VERSION = 1  # of the packed format and of `pictures.as_seen`; raise it when either changes
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,7 @@ def pack(catalog: pd.DataFrame, size: int, cache: str | Path | None = None, prog
         beside.mkdir()
         array = np.lib.format.open_memmap(beside / "pixels.npy", "w+", np.uint8, (len(paths), size, size, 3))
         chunks = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
-        decoded = (
-            pixels
-            for chunk in chunks
-            for pixels in pool.map(lambda path: fit(open_rgb(folder / path, size), size), chunk)
-        )
+        decoded = (pixels for chunk in chunks for pixels in pool.map(lambda path: as_seen(folder / path, size), chunk))
         for index, pixels in enumerate(watch(decoded, len(paths), "decoding", progress)):
             array[index] = pixels
         array.flush()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sneakerlib import InputError, calibration, evaluation
 from sneakerlib.catalog import SPLITS, folder_of
-from sneakerlib.pictures import fit, open_rgb
+from sneakerlib.pictures import as_seen
 from sneakerlib.runs import replacing
 
 RIGHT, WRONG = "black", "#d1001c"
@@ -109,7 +109,7 @@ def gallery(
     axes = _grid(len(rows), columns, title)
     for ax, (at, row) in zip(axes, rows.iterrows(), strict=False):
         try:
-            ax.imshow(fit(open_rgb(folder / row.path, THUMBNAIL), THUMBNAIL))
+            ax.imshow(as_seen(folder / row.path, THUMBNAIL))
             if heat is not None and heat[at] is not None:
                 ax.imshow(heat[at], "inferno", alpha=0.5, vmin=0, vmax=1, extent=(0, THUMBNAIL, THUMBNAIL, 0))
         except InputError:
@@ -133,7 +133,7 @@ def views(pictures: list[Image.Image], titles: list[str], columns: int = 5, titl
     """
     axes = _grid(len(pictures), columns, title)
     for ax, picture, name in zip(axes, pictures, titles, strict=False):
-        ax.imshow(fit(picture, THUMBNAIL))
+        ax.imshow(as_seen(picture, THUMBNAIL))
         ax.set_title(name, fontsize=8)
     brightness = [round(float(np.asarray(picture).mean()), 3) for picture in pictures]
     axes[0].figure.plotted = pd.DataFrame({"title": titles, "mean_brightness": brightness})

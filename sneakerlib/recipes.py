@@ -125,7 +125,7 @@ def _calibrate(out: str | Path, task: cookbook.Task, model: keras.Model, solved:
         vectors = heads.vectors(rows, models.features(model), cache=task.cache, progress=False)
         logits = ridge.answers(vectors, kernel) + bias
     else:
-        logits = engines.answers(model, rows, task.progress, task.cache)
+        logits = engines.answers(engines.engine(model, out), model.input_shape[1], rows, task.progress)
     seen = evaluation.as_predictions(rows, task.labels, softmax(logits.astype(float), axis=1))
     temperature, noise = calibration.scaling(seen)
     threshold = calibration.sure_above(calibration.tempered(seen, temperature))

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.catalog import folder_of, usable
-from sneakerlib.pictures import fit, open_rgb, quietly, to_rgb
+from sneakerlib.pictures import as_seen, quietly, to_rgb
 from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 
@@ -99,6 +99,6 @@ def mean_pictures(catalog: pd.DataFrame, size: int = 96, most: int = 200) -> dic
     """
     folder, means = folder_of(catalog), {}
     for label, rows in usable(catalog).groupby("label"):
-        total = sum(fit(open_rgb(folder / path, size), size).astype(float) for path in rows.path.head(most))
+        total = sum(as_seen(folder / path, size).astype(float) for path in rows.path.head(most))
         means[label] = Image.fromarray((total / min(most, len(rows))).round().astype(np.uint8))
     return means

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import aiohttp
-from PIL import Image
 from protego import Protego
 from yarl import URL
 
 from sneakerlib import InputError
 from sneakerlib.addresses import WEB, FetchError, is_public, key_of, parse, places
-from sneakerlib.pictures import open_rgb
 from sneakerlib.politeness import AGENT, LONGEST_WAIT, Host, asked_wait, user_agent
 
 T = TypeVar("T")
@@ -291,20 +289,21 @@ def fetch(url: str, allow: Iterable[str] = ()) -> bytes:
         return web.get(url)
 
 
-def picture(source: str, allow: Iterable[str] = ()) -> Image.Image:
-    """Open a picture by its path or its address on the web, upright and in RGB.
+def content(source: str, allow: Iterable[str] = ()) -> bytes:
+    """The bytes of a file, by its path or its address on the web.
 
     Args:
         source: A path, or an address that begins with http:// or https://.
         allow: See `Web`. Defaults to none.
 
     Raises:
-        InputError: If there is none, or it cannot be read; a `FetchError` if the address cannot be fetched.
+        InputError: If there is none; a `FetchError` if the address cannot be fetched.
     """
-    if not source.startswith(WEB):
-        return open_rgb(source)
-    content = fetch(source, allow)
+    if source.startswith(WEB):
+        return fetch(source, allow)
     try:
-        return open_rgb(content)
-    except InputError as error:
-        raise InputError(str(error).replace("these bytes", source)) from error
+        return Path(source).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {source}: check the path") from error
+    except OSError as error:
+        raise InputError(f"{source} cannot be read ({error.strerror}): name a picture file") from error

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -130,3 +132,29 @@ def test_the_fingerprint_is_that_of_the_network_and_not_of_its_layers_names():
     assert engines.fingerprint(one) == engines.fingerprint(same) != engines.fingerprint(other)
     same.layers[0].set_weights([same.layers[0].get_weights()[0] + 1, np.zeros(2)])
     assert engines.fingerprint(one) != engines.fingerprint(same)
+
+
+def test_questions_from_many_threads_are_put_to_keras_together(network, pictures):
+    asked, engine = [], engines.Keras(network)
+    engine._ask, plain = lambda batch: asked.append(len(batch)) or plain(batch), engine._ask
+    with engine.turn, ThreadPoolExecutor(9) as pool:
+        answers = [pool.submit(engine, picture) for picture in pictures]
+        while engine.waiting.qsize() < 9:  # all of them come while another question is answered
+            pass
+        engine.turn.release()
+        said = np.stack([answer.result() for answer in answers])
+        engine.turn.acquire()
+    assert asked == [9]
+    assert np.allclose(said, network.predict_on_batch(pictures.astype(np.float32)), atol=1e-6)
+
+
+def test_a_question_that_keras_cannot_answer_is_an_error_for_everybody_who_asked_with_it(network):
+    engine = engines.Keras(network)
+    with pytest.raises(ValueError):
+        engine(np.zeros((3, 3)))
+    assert engine(np.zeros((32, 32, 3))).shape == network.output_shape[1:]
+
+
+def test_an_export_that_cannot_be_kept_is_done_without(network, pictures, tmp_path):
+    (tmp_path / "file").touch()
+    assert isinstance(engines.engine(network, tmp_path / "file"), engines.LiteRT)

@@ -8,7 +8,7 @@ from servers import HOSTILE, hostile, http, jpeg, redirect, serve
 
 from sneakerlib import InputError
 from sneakerlib.addresses import FetchError, is_public
-from sneakerlib.web import Web, fetch, picture
+from sneakerlib.web import Web, content, fetch
 
 MEASURED = """
 import json, sys, pandas as pd
@@ -190,15 +190,13 @@ def test_a_stranger_gets_few_connections_at_a_time(tmp_path):
     assert time.monotonic() - begun >= 0.18
 
 
-def test_a_picture_is_opened_by_path_and_by_address_alike(tmp_path):
+def test_a_file_is_read_by_path_and_by_address_alike(tmp_path):
     (tmp_path / "a").write_bytes(jpeg(1, size=64))
     with serve(lambda path, *_: http(jpeg(1, size=64) if path == "/a.jpg" else b"no picture")) as server:
-        one, other = picture(str(tmp_path / "a")), picture(f"{server.address}/a.jpg", [server.host])
-        assert (one.mode, one.size) == ("RGB", (64, 64))
-        assert one.tobytes() == other.tobytes()
-        with pytest.raises(InputError, match=f"{server.address}/b cannot be read as a picture"):
-            picture(f"{server.address}/b", [server.host])
+        assert content(str(tmp_path / "a")) == content(f"{server.address}/a.jpg", [server.host]) == jpeg(1, size=64)
         with pytest.raises(FetchError, match="not a public address"):
-            picture(f"{server.address}/a.jpg")
+            content(f"{server.address}/a.jpg")
     with pytest.raises(InputError, match="there is no file"):
-        picture(str(tmp_path / "b"))
+        content(str(tmp_path / "b"))
+    with pytest.raises(InputError, match="cannot be read"):
+        content(str(tmp_path))
