@@ -103,6 +103,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--flip", action="store_true", help="answer for the mean of a picture and its mirror image")
     sub.add_argument("--zoom", action="store_true", help="second-order: describe the middle of a picture as well")
     sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
+    text = "keep small copies of the training pictures in MODEL, so that serve can show similar ones to whoever asks"
+    sub.add_argument("--examples", action="store_true", help=text)
     sub.add_argument("--final", action="store_true", help="in the end, learn from the validation pictures as well")
     sub.add_argument("--logs", metavar="DIR", help="write logs for TensorBoard there")
 
@@ -115,6 +117,14 @@ def parser() -> argparse.ArgumentParser:
     sub = verb(_classify, "name what is on some pictures")
     sub.add_argument("model", metavar="MODEL")
     sub.add_argument("pictures", metavar="PICTURE_OR_URL", nargs="+")
+    hosts(sub)
+
+    sub = verb(_serve, "answer over HTTP: a page for people, an API for programs; Ctrl-C stops it")
+    sub.add_argument("model", metavar="MODEL")
+    text = "where to listen (default: %(default)s, which only this computer can reach)"
+    sub.add_argument("--host", default="127.0.0.1", help=text)
+    sub.add_argument("--port", type=int, default=5000, help="0 takes a free one (default: %(default)s)")
+    sub.add_argument("--allow-urls", action="store_true", help="fetch pictures from the web for whoever asks")
     hosts(sub)
 
     sub = verb(_run, "run the notebook series headless", labels=True)
@@ -210,7 +220,7 @@ def _augment(options):
 
 
 def _train(options):
-    from sneakerlib import clean, modelfolder, recipes
+    from sneakerlib import clean, examples, modelfolder, recipes
 
     recipes.check(options.recipe)
     table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed)
@@ -230,6 +240,8 @@ def _train(options):
         final=options.final,
         logs=options.logs,
     )
+    if options.examples:
+        examples.keep(modelfolder.load(options.out), table, progress=not options.json)
     best = modelfolder.reached(history)
     _show(options, {"out": options.out, "val_accuracy": best}, [f"{options.out}: validation accuracy {best:.3f}"])
 
@@ -268,6 +280,17 @@ def _classify(options):
     for reason in refused:
         print(f"sneakerlib: {reason}", file=sys.stderr)
     return 2 if refused else 0
+
+
+def _serve(options):
+    from sneakerlib import serving
+
+    def say(address: str) -> None:
+        _show(options, {"address": address}, [f"{address} answers; Ctrl-C stops it"])
+        sys.stdout.flush()
+
+    how = {"allow_urls": options.allow_urls, "allow_hosts": options.allow_host}
+    serving.serve(options.model, options.host, options.port, say, **how)
 
 
 def _run(options):

@@ -10,51 +10,64 @@ from sneakerlib.pictures import as_seen
 from sneakerlib.quiet import keras
 
 
-def heat_maps(model: keras.Model, pictures: np.ndarray, numbers: np.ndarray | None = None) -> np.ndarray:
+class HeatMaps:
     """Where the evidence for a class lies, by Grad-CAM.
 
     How strongly does the class's logit react to each channel of the last feature map? The channels, weighted by that
     and summed up, light up where the class has been recognised. Of several networks side by side, the first is asked,
-    about the whole picture.
+    about the whole picture. The first call takes seconds: TensorFlow compiles.
 
     Args:
         model: From `models`, with feature maps; on TensorFlow.
-        pictures: Array of shape (pictures, size, size, 3), 0 to 255, of the model's size.
-        numbers: Of the class to explain, one per picture. Defaults to the likeliest.
-
-    Returns:
-        Array of shape (pictures, size, size): 0 where nothing speaks for the class, 1 where most does; all 0 if nothing
-        at all.
 
     Raises:
         InputError: If the model has no feature maps, or Keras does not run on TensorFlow.
 
     Source: Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization".
     """
-    if keras.backend.backend() != "tensorflow":
-        raise InputError("heat maps are made with TensorFlow: set KERAS_BACKEND=tensorflow")
-    import tensorflow as tf
 
-    seen = pictures.astype(np.float32)
-    numbers = model.predict_on_batch(seen).argmax(axis=1) if numbers is None else numbers
-    body = models.features(model)
-    kernel = model.get_layer("logits").get_weights()[0][:, numbers].T
-    inside = [layer for layer in body.layers if isinstance(layer, keras.Model)]
-    if inside:  # a view of one network among several: its share of the logit is its share of the head
-        body = inside[0]
-        kernel = kernel[:, : body.output.shape[-1]]
-    if not any(isinstance(layer, keras.layers.Conv2D) for layer in body.layers):
-        raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
-    size, cut = body.input_shape[1], list(models.late_maps(body).values())[:2]
-    maps = keras.Model(body.input, cut)(tf.image.resize(seen, (size, size)))
-    with tf.GradientTape() as tape:
-        tape.watch(maps)
-        logits = tf.reduce_sum(keras.Model(cut, body.output)(maps) * kernel, axis=1)
-    last, slope = maps[0], tape.gradient(logits, maps[0])  # no picture's logit depends on another picture
-    heat = tf.nn.relu(tf.reduce_sum(last * tf.reduce_mean(slope, (1, 2), keepdims=True), axis=-1)).numpy()
-    heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
-    side = pictures.shape[1:3]
-    return np.stack([np.asarray(Image.fromarray(one).resize(side, Image.BILINEAR)).clip(0, 1) for one in heat])
+    def __init__(self, model: keras.Model):
+        if keras.backend.backend() != "tensorflow":
+            raise InputError("heat maps are made with TensorFlow: set KERAS_BACKEND=tensorflow")
+        import tensorflow as tf
+
+        body, kernel = models.features(model), model.get_layer("logits").get_weights()[0]
+        inside = [layer for layer in body.layers if isinstance(layer, keras.Model)]
+        if inside:  # a view of one network among several: its share of the logit is its share of the head
+            body = inside[0]
+            kernel = kernel[: body.output.shape[-1]]
+        if not any(isinstance(layer, keras.layers.Conv2D) for layer in body.layers):
+            raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
+        size, cut = body.input_shape[1], list(models.late_maps(body).values())[:2]
+        front, back = keras.Model(body.input, cut), keras.Model(cut, body.output)
+        weights = tf.constant(kernel.T)  # a row per class
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([None], tf.int64)])
+        def heat(seen, numbers):
+            maps = front(tf.image.resize(seen, (size, size)))
+            with tf.GradientTape() as tape:
+                tape.watch(maps)
+                logits = tf.reduce_sum(back(maps) * tf.gather(weights, numbers), axis=1)
+            last, slope = maps[0], tape.gradient(logits, maps[0])  # no picture's logit depends on another picture
+            return tf.nn.relu(tf.reduce_sum(last * tf.reduce_mean(slope, (1, 2), keepdims=True), axis=-1))
+
+        self.heat = heat
+
+    def __call__(self, pictures: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Heat maps of some pictures.
+
+        Args:
+            pictures: Array of shape (pictures, size, size, 3), 0 to 255, of the model's size.
+            numbers: Of the class to explain, one per picture.
+
+        Returns:
+            Array of shape (pictures, size, size): 0 where nothing speaks for the class, 1 where most does; all 0 if
+            nothing at all.
+        """
+        heat = self.heat(pictures.astype(np.float32), numbers.astype(np.int64)).numpy()
+        heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
+        side = pictures.shape[1:3]
+        return np.stack([np.asarray(Image.fromarray(one).resize(side, Image.BILINEAR)).clip(0, 1) for one in heat])
 
 
 class Evidence:
@@ -71,6 +84,7 @@ class Evidence:
 
     def __init__(self, suspects: pd.DataFrame, saved, features: np.ndarray, rows: pd.DataFrame, count: int = 3):
         self.suspects, self.saved, self.features, self.rows, self.count = suspects, saved, features, rows, count
+        self.heat_maps = HeatMaps(saved.model)
         self.sound = (~rows.path.isin(suspects.path) & rows.issue.eq("")).to_numpy()
 
     def of(self, some: pd.DataFrame) -> pd.DataFrame:
@@ -98,4 +112,4 @@ class Evidence:
             return np.empty((0, self.saved.size, self.saved.size))
         folder = folder_of(self.rows)
         seen = np.stack([as_seen(folder / path, self.saved.size) for path in some.path])
-        return heat_maps(self.saved.model, seen, np.array([self.saved.labels.index(name) for name in some.proposed]))
+        return self.heat_maps(seen, np.array([self.saved.labels.index(name) for name in some.proposed]))

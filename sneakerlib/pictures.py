@@ -61,7 +61,7 @@ def open_rgb(
     name = name or ("these bytes" if isinstance(source, bytes) else str(source))
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with quietly(), Image.open(file, formats=_from_the_web() if strange else None) as image:
+        with quietly(), Image.open(file, formats=from_the_web() if strange else None) as image:
             if longest:
                 image.draft(image.mode, (longest, longest))
             if strange:
@@ -76,7 +76,8 @@ def open_rgb(
         ) from error
 
 
-def _from_the_web() -> list[str]:
+def from_the_web() -> list[str]:
+    """The formats that a stranger's file may have, by Pillow's names."""
     Image.init()
     return [name for name in FROM_THE_WEB if name in Image.OPEN]  # Pillow before 11.3 reads no AVIF
 
@@ -104,7 +105,7 @@ def screen(file: str | Path, most_pixels: int) -> dict:
         InputError: With a few words on why it is not a picture to keep.
     """
     try:
-        with quietly(), Image.open(file, formats=_from_the_web()) as image:
+        with quietly(), Image.open(file, formats=from_the_web()) as image:
             seen = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
             if image.width * image.height > most_pixels:
                 raise Image.DecompressionBombError

@@ -105,3 +105,14 @@ def brightness(fresh, folder, size=32):
     for path, label in zip(split.path, split.label, strict=True):
         pixels.array[pixels.row[path]] //= 4 if label == "one" else 1
     return split, pixels
+
+
+@pytest.fixture(scope="session")
+def served(table, tmp_path_factory):
+    """A model folder worth serving: a real network, thresholds, training pictures to compare with."""
+    from sneakerlib import examples, modelfolder, recipes
+
+    folder = tmp_path_factory.mktemp("served") / "model"
+    recipes.train(table, "second-order", folder, size="64", progress=False)
+    examples.keep(modelfolder.load(folder), table, progress=False)
+    return folder

@@ -30,7 +30,7 @@ def lit(size=32):
 
 
 def test_what_was_recognised_lights_up_and_nothing_else():
-    heat = explain.heat_maps(judge(), lit()[None])[0]
+    heat = explain.HeatMaps(judge())(lit()[None], np.array([1]))[0]
     assert heat.shape == (32, 32)
     assert heat[:6, -6:].min() > 0.5
     assert heat[16:, :16].max() == 0
@@ -38,7 +38,7 @@ def test_what_was_recognised_lights_up_and_nothing_else():
 
 
 def test_another_class_has_no_evidence():
-    assert explain.heat_maps(judge(), lit()[None], np.array([0])).max() == 0
+    assert explain.HeatMaps(judge())(lit()[None], np.array([0])).max() == 0
 
 
 @pytest.mark.usefixtures("small_lites")
@@ -49,21 +49,22 @@ def test_second_order_models_are_explained_too_side_by_side_or_alone(options):
     )
     model = models.second_order(backbones, ["a", "b"], **options)
     size = model.input_shape[1]
-    heat = explain.heat_maps(model, lit(size)[None], np.array([1]))[0]
+    heat = explain.HeatMaps(model)(lit(size)[None], np.array([1]))[0]
     assert heat.shape == (size, size)
     assert 0 <= heat.min() <= heat.max() <= 1
 
 
 def test_a_network_without_maps_cannot_be_explained():
     with pytest.raises(InputError, match="no feature maps"):
-        explain.heat_maps(models.linear(["a", "b"], 16), lit(16)[None])
+        explain.HeatMaps(models.linear(["a", "b"], 16))
 
 
 def test_pictures_are_explained_together_as_they_are_alone():
     both = np.stack([lit(), lit()[::-1, ::-1]])
-    together = explain.heat_maps(judge(), both)
+    heat_maps = explain.HeatMaps(judge())
+    together = heat_maps(both, np.array([1, 1]))
     for picture, heat in zip(both, together, strict=True):
-        np.testing.assert_allclose(explain.heat_maps(judge(), picture[None])[0], heat, atol=1e-6)
+        np.testing.assert_allclose(heat_maps(picture[None], np.array([1]))[0], heat, atol=1e-6)
     assert together[0].argmax() != together[1].argmax()
 
 

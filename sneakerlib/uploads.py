@@ -1,0 +1,138 @@
+"""Pictures as they come in over HTTP: in memory only, within limits, whatever they are called."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import create_form_parser
+from starlette.requests import Request
+
+MOST_BYTES = 20_000_000  # of one request: more than any camera's JPEG
+MOST_HELD = 200_000_000  # bytes of all requests that are being read or worked on
+SECONDS = 15  # for a request to be sent in full
+MOST_PARTS = 8  # of a form: one or two are wanted
+FIELDS = ("img", "image")  # under which a picture may be sent
+
+
+class Refused(Exception):
+    """A request that gets no answer but a reason.
+
+    Attributes:
+        status: HTTP's number for it.
+        reason: One line that says what is wrong and what to do.
+        headers: To send along.
+    """
+
+    def __init__(self, status: int, reason: str, **headers: str):
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def busy() -> Refused:
+    """Too much is going on."""
+    return Refused(503, "too many pictures at once: try again in a second", Retry_After="1")
+
+
+class Uploads:
+    """Reads requests, each within a limit, and all of them together within another.
+
+    Args:
+        most: Bytes of one request. Defaults to 20,000,000.
+        most_held: Bytes of all that are being read or worked on. Defaults to 200,000,000.
+        seconds: For a request to be sent in full. Defaults to 15.
+    """
+
+    def __init__(self, most: int = MOST_BYTES, most_held: int = MOST_HELD, seconds: float = SECONDS):
+        self.most, self.most_held, self.seconds, self.held = most, most_held, seconds, 0
+
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request; it counts as held until the block ends.
+
+        Raises:
+            Refused: If it is too large (413), too slow (408), or too much is held already (503).
+        """
+        too_large = Refused(413, f"the picture is larger than {self.most / 1e6:g} MB: send a smaller one")
+        if int(request.headers.get("content-length", 0)) > self.most:
+            raise too_large
+        body = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self.seconds):
+                    async for piece in request.stream():
+                        body += piece
+                        self.held += len(piece)
+                        if len(body) > self.most:
+                            raise too_large
+                        if self.held > self.most_held:
+                            raise busy()
+            except TimeoutError:
+                reason = f"the request took longer than {self.seconds:g} s: check the connection and try again"
+                raise Refused(408, reason, Connection="close") from None
+            yield bytes(body)
+        finally:
+            self.held -= len(body)
+
+
+def form(body: bytes, content_type: str) -> tuple[bytes, dict[str, str]]:
+    """Take a form apart, in memory.
+
+    Args:
+        body: Of the request.
+        content_type: Of the request, which names the boundary.
+
+    Returns:
+        The bytes of the picture, and the text fields beside it.
+
+    Raises:
+        Refused: If there is not exactly one picture in it (400), or it is no form (415).
+    """
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise Refused(415, "send the picture as multipart/form-data, in a field named img")
+    files, fields = [], {}
+
+    def on_part(found: list | None = None):
+        if len(files) + len(fields) >= MOST_PARTS:
+            raise FormParserError("too many parts")
+
+    def on_file(file):
+        on_part()
+        file.file_object.seek(0)
+        files.append((file.field_name, file.file_object.read()))
+
+    def on_field(field):
+        on_part()
+        fields[(field.field_name or b"").decode("utf-8", "replace")] = (field.value or b"").decode("utf-8", "replace")
+
+    try:
+        # The picture stays in memory: the parser would write larger ones to a file.
+        parser = create_form_parser(
+            {"Content-Type": content_type.encode("latin-1")}, on_field, on_file, {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
+        )
+        parser.write(body)
+        parser.finalize()
+    except (FormParserError, ValueError) as error:
+        raise Refused(400, f"the form cannot be read ({error}): send multipart/form-data, field img") from None
+    pictures = [content for name, content in files if (name or b"").decode("latin-1") in FIELDS]
+    if len(pictures) != 1 or not pictures[0]:
+        found = "an empty one" if pictures and not pictures[0] else len(pictures) or "none"
+        raise Refused(400, f"one picture is wanted in a field named img or image, found {found}")
+    return pictures[0], fields
+
+
+def address(body: bytes) -> str:
+    """The `url` of a JSON body.
+
+    Raises:
+        Refused: If there is none (400).
+    """
+    try:
+        url = json.loads(body)["url"]
+        if isinstance(url, str):
+            return url
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise Refused(400, 'the JSON names no address: send {"url": "https://…"}')
