@@ -34,7 +34,7 @@ class Server:
     """
 
     def __init__(self, model, host: str = "127.0.0.1", port: int = 0, **options):
-        self.desk, self.server, self.socket = _prepare(model, host, port, **options)
+        self.desk, self.server, self.socket = _prepare(model, host, port, lambda address: None, **options)
         self.address = _address(self.socket)
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
         self.thread.start()
@@ -74,8 +74,7 @@ def serve(model: str | Path, host: str = "127.0.0.1", port: int = PORT, say=prin
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False  # TensorFlow gives the root logger a handler: every line would come twice
-    desk, server, opened = _prepare(model, host, port, **options)
-    say(_address(opened))
+    desk, server, opened = _prepare(model, host, port, say, **options)
     try:
         server.run([opened])
     finally:
@@ -84,7 +83,7 @@ def serve(model: str | Path, host: str = "127.0.0.1", port: int = PORT, say=prin
         log.propagate = True
 
 
-def _prepare(model, host: str, port: int, allow_urls: bool = False, allow_hosts=(), **options) -> tuple:
+def _prepare(model, host: str, port: int, ready, allow_urls: bool = False, allow_hosts=(), **options) -> tuple:
     """The desk, the server and its socket: bound first, so that a wrong port is named without waiting for the model."""
     try:
         import uvicorn
@@ -96,6 +95,10 @@ def _prepare(model, host: str, port: int, allow_urls: bool = False, allow_hosts=
     class Stopping(uvicorn.Server):
         def handle_exit(self, sig, frame) -> None:  # uvicorn would raise the signal again, and not end with 0
             self.force_exit, self.should_exit = self.should_exit, True
+
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            ready(_address(opened))
 
     if not isinstance(model, modelfolder.Saved):
         modelfolder.check(model)
@@ -120,13 +123,15 @@ def _prepare(model, host: str, port: int, allow_urls: bool = False, allow_hosts=
 
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that has its port but does not listen yet."""
+    if not 0 <= port < 65536:
+        raise InputError(f"there is no port {port}: choose a --port up to 65535, or 0 for a free one")
     try:
         family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         opened = socket.socket(family, kind)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(place)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        reason = error.strerror or error
         raise InputError(f"{host}:{port} cannot be listened on ({reason}): choose another --host or --port") from error
     return opened
 
@@ -152,8 +157,8 @@ def demo(model, most: int = 5):
     button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose pictures")
     said = ipywidgets.HTML("A picture stays in this notebook: it is sent to its kernel, and nowhere else.")
 
-    def answer(_) -> None:
-        given = button.value  # ipywidgets 7 has a dictionary, 8 a tuple
+    def answer(change) -> None:
+        given = change["new"]  # ipywidgets 7 has a dictionary, 8 a tuple
         files = given.items() if isinstance(given, dict) else [(file["name"], file) for file in given]
         said.value = "".join(_told(saved, name, bytes(file["content"]), most) for name, file in files)
 

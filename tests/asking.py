@@ -25,9 +25,8 @@ def form(*parts, boundary=BOUNDARY):
     body = b""
     for field, name, content in parts:
         file = f'; filename="{name}"' if name is not None else ""
-        body += (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"{file}\r\n\r\n'.encode() + content + b"\r\n"
-        )
+        start = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"{file}\r\n\r\n'
+        body += start.encode() + content + b"\r\n"
     return body + f"--{boundary}--\r\n".encode()
 
 

@@ -333,9 +333,11 @@ def fetching(saved):
     def files(path, *_):
         return http(jpeg(3, size=64) if path == "/shoe.jpg" else b"no picture")
 
-    with serve_files(files) as elsewhere:
-        with serving.Server(saved, allow_urls=True, allow_hosts=[elsewhere.host]) as server:
-            yield server, elsewhere
+    with (
+        serve_files(files) as elsewhere,
+        serving.Server(saved, allow_urls=True, allow_hosts=[elsewhere.host]) as server,
+    ):
+        yield server, elsewhere
 
 
 def test_addresses_are_fetched_where_that_is_allowed_and_from_public_hosts_only(fetching, saved):
@@ -459,56 +461,66 @@ def test_a_wrong_port_or_folder_is_said_in_one_line(server, served, tmp_path, ca
     said = capsys.readouterr().err
     assert said.startswith(f"sneakerlib: 127.0.0.1:{taken} cannot be listened on (")
     assert said.count("\n") == 1
-    for wrong in (["--port", "70000"], ["--host", "no-such-host.invalid"]):
-        assert cli.main(["serve", str(served), *wrong]) == 2
-        assert "choose another --host or --port" in capsys.readouterr().err
+    assert cli.main(["serve", str(served), "--host", "no-such-host.invalid"]) == 2
+    assert "choose another --host or --port" in capsys.readouterr().err
+    assert cli.main(["serve", str(served), "--port", "70000"]) == 2
+    assert "there is no port 70000" in capsys.readouterr().err
     assert cli.main(["serve", str(tmp_path / "nothing")]) == 2
     assert "there is no model folder" in capsys.readouterr().err
 
 
-def test_sigterm_finishes_what_was_begun_and_ends_with_0(served):
+@pytest.fixture
+def process(served):
+    """The command, and where it answers; killed if it does not end by itself."""
     command = [sys.executable, "-m", "sneakerlib.cli", "serve", str(served), "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        line = ""
-        while "}" not in line:
-            line += process.stdout.readline()
-        address = json.loads(line)["address"]
-        body = form(("img", "a.png", png()))
-        opened = [connect(address) for _ in range(8)]
-        for one in opened:
-            one.sendall(head(body) + body[:-10])  # begun, and not whole
-        assert ask(address + "/healthz")[0] == 200  # by now their heads have been read
-        process.send_signal(signal.SIGTERM)
-        with pytest.raises(ConnectionError):  # nobody new
-            for _ in range(500):
-                connect(address).close()
-                time.sleep(0.01)
-        for one in opened:
-            one.sendall(body[-10:])
-        assert [heard(one)[:12] for one in opened] == [b"HTTP/1.1 200"] * 8
-        assert process.wait(30) == 0
-        log = process.stderr.read()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        try:
+            line = ""
+            while "}" not in line:
+                line += started.stdout.readline()
+                assert started.poll() is None, started.stderr.read()
+            yield started, json.loads(line)["address"]
+        finally:
+            started.kill()
+
+
+def test_sigterm_finishes_what_was_begun_and_ends_with_0(process):
+    started, address = process
+    body = form(("img", "a.png", png()))
+    opened = [connect(address) for _ in range(8)]
+    for one in opened:
+        one.sendall(head(body) + body[:-10])  # begun, and not whole
+    assert ask(address + "/healthz")[0] == 200  # by now their heads have been read
+    started.send_signal(signal.SIGTERM)
+    with pytest.raises(ConnectionError):  # nobody new
+        for _ in range(500):
+            connect(address).close()
+            time.sleep(0.01)
+    for one in opened:
+        one.sendall(body[-10:])
+    assert [heard(one)[:12] for one in opened] == [b"HTTP/1.1 200"] * 8
+    assert started.wait(30) == 0
+    log = started.stderr.read()
     assert log.count("POST /classify 200") == 8
     assert "Traceback" not in log
     for one in opened:
         one.close()
 
 
-def test_the_demo_answers_below_its_button(saved, monkeypatch, tmp_path):
+def test_the_demo_answers_below_its_button(saved, tmp_path):
     box = serving.demo(saved, most=2)
     button, said = box.children
     good, bad = save((200, 30, 40), tmp_path / "<b>.png").read_bytes(), b"no picture"
-    monkeypatch.setattr(type(button), "_cross_validation_lock", True, raising=False)
     seven = {"<b>.png": {"content": good}, "bad.jpg": {"content": bad}}
     eight = ({"name": "<b>.png", "content": memoryview(good)}, {"name": "bad.jpg", "content": memoryview(bad)})
     likeliest = next(iter(evaluation.classify(saved, good)))
     for value in (seven, eight):
         said.value = ""
-        told = "".join(serving._told(saved, name, content, 2) for name, content in serving._chosen(value))
-        assert likeliest in told
-        assert "&lt;b&gt;.png" in told
-        assert told.count("<meter") == 2
-        assert "✗ bad.jpg cannot be read as a picture" in told
+        button.notify_change({"name": "value", "new": value, "type": "change"})
+        assert likeliest in said.value
+        assert "&lt;b&gt;.png" in said.value
+        assert said.value.count("<meter") == 2
+        assert "✗ bad.jpg cannot be read as a picture" in said.value
 
 
 def test_importing_the_package_needs_no_server():
