@@ -18,7 +18,7 @@ from sneakerlib import InputError, __version__
 from sneakerlib.desk import Busy, Desk, Lanes
 from sneakerlib.gate import Gate, Numbers
 from sneakerlib.pictures import from_the_web
-from sneakerlib.uploads import Refused, Uploads, address, busy, form
+from sneakerlib.uploads import FIELDS, Refused, Uploads, address, busy, form
 from sneakerlib.web import Web
 
 SECONDS = 10  # for an answer, waiting for its turn included
@@ -126,8 +126,8 @@ def application(desk: Desk, allow_urls: bool = False, allow_hosts: list[str] | N
         return desk.answer(form(body, content_type)[0])
 
     def explained(body: bytes, content_type: str) -> dict:
-        content, fields = form(body, content_type)
-        return desk.explanation(content, fields.get("label", ""))
+        content, fields = form(body, content_type, ("label",))
+        return desk.explanation(content, fields.get("label"))
 
     body = _body(allow_urls)
 
@@ -141,7 +141,12 @@ def application(desk: Desk, allow_urls: bool = False, allow_hosts: list[str] | N
                 return JSONResponse(await finished(desk.lanes, desk.answer, fetched))
             return JSONResponse(await finished(desk.lanes, classified, sent, content_type))
 
-    @app.post("/explain", response_model=Explanation, responses=FAILURES, openapi_extra=_body(False, "label"))
+    @app.post(
+        "/explain",
+        response_model=Explanation,
+        responses=FAILURES,
+        openapi_extra=_body(False, label={"type": "string", "enum": desk.saved.labels}),
+    )
     async def explain(request: fastapi.Request):
         """Say where the model looked, and which training pictures are most like this one."""
         async with uploads.body(request) as sent:
@@ -182,15 +187,16 @@ def _fetch(url: str, allow: list[str], most: int) -> bytes:
         return web.get(url)
 
 
-def _body(urls: bool, *fields: str) -> dict:
+def _body(urls: bool, **fields: dict) -> dict:
     """How a request has to look, for OpenAPI."""
-    picture = {"type": "string", "format": "binary", "description": "The bytes of a picture file"}
-    texts = {name: {"type": "string"} for name in fields}
-    forms = [
-        {"type": "object", "properties": {name: picture, **texts}, "required": [name], "additionalProperties": False}
-        for name in ("img", "image")
-    ]
-    content = {"multipart/form-data": {"schema": {"oneOf": forms}}}
+    about = f"The bytes of a picture file; the field may be called {' or '.join(FIELDS)}"
+    wanted = {
+        "type": "object",
+        "properties": {FIELDS[0]: {"type": "string", "format": "binary", "description": about}, **fields},
+        "required": [FIELDS[0]],
+        "additionalProperties": False,
+    }
+    content = {"multipart/form-data": {"schema": wanted}}
     if urls:
         url = {"type": "string", "format": "uri", "description": "The public address of a picture"}
         content["application/json"] = {

@@ -107,7 +107,7 @@ class Desk:
             "model": self.model,
         }
 
-    def explanation(self, content: bytes, label: str = "") -> dict:
+    def explanation(self, content: bytes, label: str | None = None) -> dict:
         """What speaks for a class, as `/explain` says it: where the model looked, and which pictures this one is like.
 
         Args:
@@ -117,7 +117,7 @@ class Desk:
         Raises:
             InputError: If it cannot be read as a picture, or there is no such class.
         """
-        if label and label not in self.saved.labels:
+        if label is not None and label not in self.saved.labels:
             raise InputError("there is no such class: see /labels")
         picture = as_seen(content, self.saved.size, name="this file", strange=True)
         label = label or next(iter(evaluation.classify(self.saved, Image.fromarray(picture))))

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 MOST_BYTES = 20_000_000  # of one request: more than any camera's JPEG
 MOST_HELD = 200_000_000  # bytes of all requests that are being read or worked on
+MOST_DRAINED = 100_000_000  # bytes of a request that is too large, read and dropped before it is told so
 SECONDS = 15  # for a request to be sent in full
 MOST_PARTS = 8  # of a form: one or two are wanted
 FIELDS = ("img", "image")  # under which a picture may be sent
@@ -56,70 +57,78 @@ class Uploads:
             Refused: If it is too large (413), too slow (408), or too much is held already (503).
         """
         too_large = Refused(413, f"the picture is larger than {self.most / 1e6:g} MB: send a smaller one")
-        if int(request.headers.get("content-length", 0)) > self.most:
+        announced = int(request.headers.get("content-length", 0))
+        if announced > MOST_DRAINED or (announced > self.most and "expect" in request.headers):
             raise too_large
-        body = bytearray()
+        body, size = bytearray(), 0
         try:
             try:
                 async with asyncio.timeout(self.seconds):
                     async for piece in request.stream():
+                        size += len(piece)
+                        if size > MOST_DRAINED:
+                            break
+                        if max(size, announced) > self.most:
+                            continue  # whoever still sends would not read an answer, so let it come and drop it
                         body += piece
                         self.held += len(piece)
-                        if len(body) > self.most:
-                            raise too_large
                         if self.held > self.most_held:
                             raise busy()
             except TimeoutError:
                 reason = f"the request took longer than {self.seconds:g} s: check the connection and try again"
                 raise Refused(408, reason, Connection="close") from None
+            if size > self.most:
+                raise too_large
             yield bytes(body)
         finally:
             self.held -= len(body)
 
 
-def form(body: bytes, content_type: str) -> tuple[bytes, dict[str, str]]:
+def form(body: bytes, content_type: str, more: tuple[str, ...] = ()) -> tuple[bytes, dict[str, str]]:
     """Take a form apart, in memory.
 
     Args:
         body: Of the request.
         content_type: Of the request, which names the boundary.
+        more: Fields that there may be beside the picture. Defaults to none.
 
     Returns:
-        The bytes of the picture, and the text fields beside it.
+        The bytes of the picture, and the other fields as text.
 
     Raises:
-        Refused: If there is not exactly one picture in it (400), or it is no form (415).
+        Refused: If there is not exactly one picture in it, or an unknown field (400), or it is no form (415).
     """
     if not content_type.lower().startswith("multipart/form-data"):
         raise Refused(415, "send the picture as multipart/form-data, in a field named img")
-    files, fields = [], {}
+    parts = []
 
-    def on_part(found: list | None = None):
-        if len(files) + len(fields) >= MOST_PARTS:
+    def keep(name: bytes | None, content: bytes | None) -> None:
+        if len(parts) == MOST_PARTS:
             raise FormParserError("too many parts")
+        parts.append(((name or b"").decode("utf-8", "replace"), content or b""))
 
-    def on_file(file):
-        on_part()
+    def on_file(file) -> None:
         file.file_object.seek(0)
-        files.append((file.field_name, file.file_object.read()))
-
-    def on_field(field):
-        on_part()
-        fields[(field.field_name or b"").decode("utf-8", "replace")] = (field.value or b"").decode("utf-8", "replace")
+        keep(file.field_name, file.file_object.read())
 
     try:
-        # The picture stays in memory: the parser would write larger ones to a file.
         parser = create_form_parser(
-            {"Content-Type": content_type.encode("latin-1")}, on_field, on_file, {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
+            {"Content-Type": content_type.encode("latin-1")},
+            lambda field: keep(field.field_name, field.value),  # a picture may come without a file name, too
+            on_file,
+            {"MAX_MEMORY_FILE_SIZE": len(body) + 1},  # else it would write larger pictures to a file
         )
         parser.write(body)
         parser.finalize()
-    except (FormParserError, ValueError) as error:
+    except ValueError as error:  # which FormParserError is, too
         raise Refused(400, f"the form cannot be read ({error}): send multipart/form-data, field img") from None
-    pictures = [content for name, content in files if (name or b"").decode("latin-1") in FIELDS]
+    pictures = [content for name, content in parts if name in FIELDS]
     if len(pictures) != 1 or not pictures[0]:
-        found = "an empty one" if pictures and not pictures[0] else len(pictures) or "none"
+        found = "an empty one" if len(pictures) == 1 else len(pictures) or "none"
         raise Refused(400, f"one picture is wanted in a field named img or image, found {found}")
+    fields = {name: content.decode("utf-8", "replace") for name, content in parts if name not in FIELDS}
+    if not fields.keys() <= set(more):
+        raise Refused(400, f"there is a field that nobody asked for: send {', '.join((FIELDS[0], *more))}")
     return pictures[0], fields
 
 

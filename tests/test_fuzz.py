@@ -1,44 +1,34 @@
 """What strangers send: any request that the API's description allows or forbids, and pictures that are none.
 
-SNEAKERLIB_FUZZ=5000 sends that many pictures instead of 600.
+SNEAKERLIB_FUZZ=50000 sends that many pictures instead of 5,000.
 """
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from asking import ask, classify, png
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
 from mutations import mutated
 from test_serving import process  # noqa: F401 (a fixture)
 
-from sneakerlib import modelfolder, serving
-
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install -e '.[dev]'")
-COUNT = int(os.environ.get("SNEAKERLIB_FUZZ", 600))
+COUNT = int(os.environ.get("SNEAKERLIB_FUZZ", 5000))
 SLOWEST = 2  # seconds for an answer
 GROWTH = 900  # MB above the memory at the start: two pictures of 25 million pixels with transparency at a time
 
-schemathesis.openapi.media_type("image/*", st.sampled_from([png(seed) for seed in range(5)]))
-schemathesis.openapi.format("picture", st.sampled_from([png(seed) for seed in range(5)]))
 
-
-@pytest.fixture(scope="module")
-def described(served):
-    with serving.Server(modelfolder.load(served)) as server:
-        yield schemathesis.openapi.from_url(f"{server.address}/openapi.json")
-
-
-schema = schemathesis.pytest.from_fixture("described")
-
-
-@schema.parametrize()
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_the_api_does_what_its_description_says(case):
-    case.call_and_validate()
+def test_the_api_does_what_its_description_says(process):  # noqa: F811
+    """Requests that the OpenAPI document allows, and others that it forbids: each gets an answer that it promises."""
+    pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install -e '.[dev]'")
+    hooks = {"PYTHONPATH": str(Path(__file__).parent), "SCHEMATHESIS_HOOKS": "hooks_of_schemathesis"}
+    command = [Path(sys.executable).parent / "schemathesis", "run", f"{process[1]}/openapi.json"]
+    how = ["--seed", "1", "--max-examples", "50", "--no-color"]
+    shown = subprocess.run([*command, *how], env=os.environ | hooks, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr
+    assert "5 selected / 5 total" in shown.stdout
 
 
 def megabytes(pid, kind):
@@ -48,7 +38,7 @@ def megabytes(pid, kind):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is not here")
 def test_no_picture_brings_the_server_down(process):  # noqa: F811
-    started, address = process
+    started, address, _ = process
     classify(address, png(), path="/explain")  # everything is loaded
     before, seen = megabytes(started.pid, "VmRSS"), []
 
@@ -59,7 +49,7 @@ def test_no_picture_brings_the_server_down(process):  # noqa: F811
 
     with ThreadPoolExecutor(2) as pool:
         seen = list(pool.map(send, mutated(COUNT)))
-    assert {status for status, _, _ in seen} <= {200, 400, 422}
+    assert {status for status, _, _ in seen} <= {200, 400, 413, 422}
     assert all(success == (status == 200) for status, success, _ in seen)
     assert {200, 422} <= {status for status, _, _ in seen}  # neither everything nor nothing is taken
     assert max(seconds for _, _, seconds in seen) < SLOWEST
