@@ -1,5 +1,6 @@
-"""Read a page that shows more the further one scrolls, in a real browser that nobody sees."""
+"""A real browser that nobody sees: it reads pages that show more as one scrolls, and photographs our own page."""
 
+import io
 import os
 import re
 import shutil
@@ -8,6 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.addresses import FetchError
@@ -27,6 +31,8 @@ return [...document.images].map(image => [
     image.currentSrc || image.src || image.dataset.src || "", (image.closest("a") || {}).href || location.href,
     image.alt || "", image.naturalWidth, image.naturalHeight])
 """
+# How many pictures have been answered, and explained as far as they can be.
+EXPLAINED = "return document.querySelectorAll('article[data-done]').length"
 PRESSABLE = "button, a, [role=button], input[type=button], input[type=submit]"
 
 
@@ -37,11 +43,11 @@ def installed() -> tuple[str, str]:
         InputError: If one of them is missing, or Selenium.
     """
     if not find_spec("selenium"):
-        raise InputError("the source page needs selenium: pip install 'sneakerlib[scrape]'")
+        raise InputError("a browser needs selenium: pip install 'sneakerlib[scrape]'")
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
     if not binary or not driver:
-        raise InputError("the source page needs Chromium and its driver: apt install chromium chromium-driver")
+        raise InputError("a browser needs Chromium and its driver: apt install chromium chromium-driver")
     return binary, driver
 
 
@@ -136,3 +142,29 @@ def _press_more(browser) -> bool:
             browser.execute_script("arguments[0].click()", element)
             return True
     return False
+
+
+def photograph(address: str, files: list, width: int = 1000, height: int = 1000, seconds: float = 30) -> Image.Image:
+    """Choose pictures on the page of a `serving.Server` as a person would, and photograph the page when all is shown.
+
+    Args:
+        address: Of the server.
+        files: Paths of the pictures.
+        width: Of the window, in pixels. Defaults to 1000.
+        height: Of the window, in pixels. Defaults to 1000.
+        seconds: To wait for the answers. Defaults to 30.
+
+    Raises:
+        InputError: If Chromium or its driver is missing, or the answers do not come.
+    """
+    with chromium() as page:
+        page.set_window_size(width, height)
+        page.get(address)
+        page.find_element("id", "choose").send_keys("\n".join(str(Path(file).resolve()) for file in files))
+        deadline = time.monotonic() + seconds
+        while page.execute_script(EXPLAINED) < len(files):
+            if time.monotonic() > deadline:
+                raise InputError(f"{address} has not answered within {seconds:g} s: look at it in a browser")
+            time.sleep(0.1)
+        page.execute_script("document.querySelectorAll('.look').forEach(one => one.click())")
+        return Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("RGB")

@@ -388,6 +388,21 @@ def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax
     return _ready(ax, numbers, f"{said}: {top.index[0]}", "probability", "class")
 
 
+def page(shot: Image.Image, answers: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
+    """Show the photograph of a page that shows answers.
+
+    Args:
+        shot: From `browser.photograph`.
+        answers: The numbers on it.
+        title: Line above it.
+        ax: Where to draw. Defaults to a new figure.
+    """
+    ax = ax or _axes(8, 8 * shot.height / shot.width + 0.4)
+    ax.imshow(shot)
+    ax.axis("off")
+    return _ready(ax, answers, title)
+
+
 def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
     """Show an array of pixels, such as several pictures side by side.
 

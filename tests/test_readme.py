@@ -1,8 +1,11 @@
 """Every command in README runs: these here, `make run` and `make test` by CI, the series in test_notebooks.py."""
 
+import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -16,13 +19,14 @@ ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
 COMMANDS = [line for line in LINES if line.startswith("sneakerlib ")]
+SERVED = [line for line in LINES if line.startswith(("sneakerlib serve", "curl"))]
 # What a test or CI runs in another place; anything else in README must be a `sneakerlib` command.
 ELSEWHERE = {"make run", "make test", "source .venv/bin/activate", "git clone https://github.com/sneakerlib/sneakerlib"}
 ELSEWHERE |= {"cd sneakerlib", "jupyter lab notebooks/00_start_here.ipynb", 'pip install -e ".[tensorflow,jupyter]"'}
 
 
 def test_every_line_is_a_command_that_somebody_runs():
-    assert [line for line in LINES if line not in ELSEWHERE and line not in COMMANDS] == []
+    assert [line for line in LINES if line not in ELSEWHERE and line not in COMMANDS + SERVED] == []
     assert len(COMMANDS) >= 8
 
 
@@ -55,9 +59,22 @@ def test_the_other_commands_run_in_the_order_given(tmp_path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
     shutil.copy(ROOT / "data/searchterms.csv", "data")
-    for line in [line for line in COMMANDS if not line.startswith("sneakerlib run")]:
+    for line in [line for line in COMMANDS if not line.startswith(("sneakerlib run", "sneakerlib serve"))]:
         assert cli.main(shlex.split(line)[1:]) == 0, line
         assert capsys.readouterr().out, line
+    serve_command, curl = SERVED
+    if not shutil.which("curl"):
+        pytest.skip("the last command needs curl, which is not here: all the others ran")
+    command = [sys.executable, "-m", "sneakerlib.cli", *shlex.split(serve_command)[1:]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout.readline().startswith("http://127.0.0.1:5000 answers")
+            shown = subprocess.run(shlex.split(curl), capture_output=True, text=True, check=True)
+            assert json.loads(shown.stdout)["predictions"][0]["label"] in {"aero", "bolt", "comet"}
+            server.terminate()
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
 
 
 def test_the_figures_it_shows_exist():
