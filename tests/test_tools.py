@@ -98,7 +98,7 @@ def test_environment_and_pyproject_ask_for_the_same():
     pip = next(part["pip"] for part in conda if isinstance(part, dict))
     extras = project()["optional-dependencies"]
     wanted = [*project()["dependencies"], *extras["tensorflow"], *extras["jupyter"], *extras["scrape"]]
-    wanted += [*extras["backbones"], "--editable ."]
+    wanted += [*extras["backbones"], *extras["serve"], "--editable ."]
     assert sorted(pip) == sorted(wanted)
     assert f"python{project()['requires-python']}" in conda
 
@@ -111,7 +111,7 @@ def test_every_conda_line_says_which_notebook_needs_it():
 def test_every_dependency_has_a_lower_bound_and_a_locked_version():
     locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     extras = project()["optional-dependencies"]
-    asked = [extras[name] for name in ("tensorflow", "backbones", "jupyter", "scrape", "dev")]
+    asked = [extras[name] for name in ("tensorflow", "backbones", "jupyter", "scrape", "serve", "dev")]
     for line in [*project()["dependencies"], *(line for lines in asked for line in lines)]:
         assert re.search(r">=\d", line), line
         assert re.match(r"[a-z0-9-]+", line).group() in locked, line
@@ -119,7 +119,7 @@ def test_every_dependency_has_a_lower_bound_and_a_locked_version():
 
 def test_every_notebook_is_valid_and_named_in_order():
     books = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    assert [book.name[:2] for book in books] == ["00", "01", "02", "03", "04", "05", "06"]
+    assert [book.name[:2] for book in books] == ["00", "01", "02", "03", "04", "05", "06", "09"]
     for book in books:
         nbformat.validate(nbformat.read(book, as_version=4))
 
