@@ -1,4 +1,8 @@
-"""The model folder: a trained network with all that is needed to use it, and the record of what it was trained on."""
+"""The model folder: a trained network with all that is needed to use it, and the record of what it was trained on.
+
+Beside its parts it may hold `exported-….tflite`, the network in a faster form, which is made again where it is missing,
+and `examples.npz`, small training pictures to show (see `examples`).
+"""
 
 import hashlib
 import json

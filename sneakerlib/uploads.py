@@ -14,6 +14,7 @@ MOST_HELD = 200_000_000  # bytes of all requests that are being read or worked o
 MOST_DRAINED = 100_000_000  # bytes of a request that is too large, read and dropped before it is told so
 SECONDS = 15  # for a request to be sent in full
 MOST_PARTS = 8  # of a form: one or two are wanted
+MOST_JSON = 10_000  # bytes: addresses are shorter, and nesting cannot get deep
 FIELDS = ("img", "image")  # under which a picture may be sent
 
 
@@ -138,10 +139,7 @@ def address(body: bytes) -> str:
     Raises:
         Refused: If there is none (400).
     """
-    try:
-        url = json.loads(body)["url"]
-        if isinstance(url, str):
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        if len(body) <= MOST_JSON and isinstance(url := json.loads(body)["url"], str):
             return url
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
     raise Refused(400, 'the JSON names no address: send {"url": "https://…"}')

@@ -20,13 +20,15 @@ SLOWEST = 2  # seconds for an answer
 GROWTH = 900  # MB above the memory at the start: two pictures of 25 million pixels with transparency at a time
 
 
-def test_the_api_does_what_its_description_says(process):  # noqa: F811
+def test_the_api_does_what_its_description_says(process, tmp_path):  # noqa: F811
     """Requests that the OpenAPI document allows, and others that it forbids: each gets an answer that it promises."""
     pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install -e '.[dev]'")
     hooks = {"PYTHONPATH": str(Path(__file__).parent), "SCHEMATHESIS_HOOKS": "hooks_of_schemathesis"}
     command = [Path(sys.executable).parent / "schemathesis", "run", f"{process[1]}/openapi.json"]
     how = ["--seed", "1", "--max-examples", "50", "--no-color"]
-    shown = subprocess.run([*command, *how], env=os.environ | hooks, capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        [*command, *how], env=os.environ | hooks, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr
     assert "5 selected / 5 total" in shown.stdout
 

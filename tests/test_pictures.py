@@ -6,7 +6,7 @@ from conftest import save
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.pictures import fit, open_rgb, to_rgb
+from sneakerlib.pictures import as_seen, fit, open_rgb, to_rgb
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
@@ -86,3 +86,31 @@ def test_fit_shows_the_whole_picture():
     assert square.dtype == np.uint8
     assert square[:, :12].max() == 0
     assert square[:, 20:].min() == 255
+
+
+def test_strangers_may_send_pictures_but_nothing_that_takes_long_or_does_more():
+    eps, wide, plain = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (8, 8)).save(eps, "EPS")
+    Image.new("1", (5001, 5000)).save(wide, "PNG")
+    Image.new("L", (64, 64)).save(plain, "JPEG", progressive=True)
+    jpeg = plain.getvalue()
+    scan = jpeg.index(b"\xff\xda")
+    scans = jpeg[:scan] + jpeg[scan:-2] * 70 + jpeg[-2:]
+    for content, reason in (
+        (eps.getvalue(), "not a picture"),
+        (wide.getvalue(), "more than 25 million pixels"),
+        (scans, "a JPEG in very many scans"),
+    ):
+        with pytest.raises(InputError, match=f"^this file cannot be read as a picture .{reason}"):
+            as_seen(content, 32, name="this file", strange=True)
+    assert as_seen(scans, 32).shape == (32, 32, 3)  # a file of one's own may be odd
+    photograph = io.BytesIO()
+    Image.new("RGB", (6000, 5000), "red").save(photograph, "JPEG")
+    assert as_seen(photograph.getvalue(), 32, strange=True)[0, 0].tolist() == [254, 0, 0]  # brought down as it is read
+
+
+def test_an_opened_picture_and_its_file_are_seen_alike():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    buffer = io.BytesIO()
+    noise.save(buffer, "PNG")
+    assert np.array_equal(as_seen(noise, 24), as_seen(buffer.getvalue(), 24))

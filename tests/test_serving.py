@@ -418,6 +418,20 @@ def test_slow_clients_do_not_stop_others(saved, monkeypatch):
         assert classify(server.address, png())[0] == 200
 
 
+def test_a_client_that_leaves_is_no_error_of_the_server(server, caplog):
+    caplog.set_level(logging.INFO, "sneakerlib.serving")
+    body = form(("img", "a.png", png()))
+    with connect(server.address) as opened:
+        opened.sendall(head(body, more="X-Request-ID: left-early\r\n") + body[:50])
+        assert ask(server.address + "/healthz")[0] == 200  # the head has been read by now
+    deadline = time.monotonic() + 10
+    while "left-early" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "left-early POST /classify 499" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 def test_a_head_without_an_end_is_cut_off(server):
     with connect(server.address) as opened:
         opened.sendall(b"GET / HTTP/1.1\r\nX: ")
