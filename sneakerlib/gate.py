@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 10  # for the head of a request to arrive, and for silence before it
-WHOLE_SECONDS = 30  # for all of it, answered already or not: longer than `uploads.SECONDS`, which can still say why
+WHOLE_SECONDS = 90  # for all of it, answered already or not: longer than `uploads.SECONDS`, which can still say why
 MOST_HEAD = 65_536  # bytes of a head that is not finished
 LEFT = 499  # what the log says where the client went away (nginx's number)
 HEADERS = {

@@ -12,7 +12,7 @@ from starlette.requests import Request
 MOST_BYTES = 20_000_000  # of one request: more than any camera's JPEG
 MOST_HELD = 200_000_000  # bytes of all requests that are being read or worked on
 MOST_DRAINED = 100_000_000  # bytes of a request that is too large, read and dropped before it is told so
-SECONDS = 15  # for a request to be sent in full
+SECONDS = 60  # for a request to be sent in full: a telephone may need half of it for 5 MB
 MOST_PARTS = 8  # of a form: one or two are wanted
 MOST_JSON = 10_000  # bytes: addresses are shorter, and nesting cannot get deep
 FIELDS = ("img", "image")  # under which a picture may be sent
@@ -44,7 +44,7 @@ class Uploads:
     Args:
         most: Bytes of one request. Defaults to 20,000,000.
         most_held: Bytes of all that are being read or worked on. Defaults to 200,000,000.
-        seconds: For a request to be sent in full. Defaults to 15.
+        seconds: For a request to be sent in full. Defaults to 60.
     """
 
     def __init__(self, most: int = MOST_BYTES, most_held: int = MOST_HELD, seconds: float = SECONDS):
