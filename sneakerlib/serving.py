@@ -68,13 +68,13 @@ def serve(model: str | Path, host: str = "127.0.0.1", port: int = PORT, say=prin
         say: Is called with the address once it can be asked. Defaults to `print`.
         options: See `Server`.
     """
+    desk, server, opened = _prepare(model, host, port, say, **options)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log = logging.getLogger("sneakerlib.serving")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False  # TensorFlow gives the root logger a handler: every line would come twice
-    desk, server, opened = _prepare(model, host, port, say, **options)
     try:
         server.run([opened])
     finally:
@@ -90,6 +90,8 @@ def _prepare(model, host: str, port: int, ready, allow_urls: bool = False, allow
 
         from sneakerlib import api, desk, gate
     except ModuleNotFoundError as error:
+        if error.name in ("tensorflow", "jax", "torch"):  # what Keras runs on is not among these
+            raise
         raise InputError(f"serving needs {error.name}: pip install 'sneakerlib[serve]'") from error
 
     class Stopping(uvicorn.Server):

@@ -541,6 +541,19 @@ def test_the_demo_answers_below_its_button(saved, tmp_path):
         assert "✗ bad.jpg cannot be read as a picture" in said.value
 
 
+@pytest.mark.parametrize(("missing", "cure"), [("uvicorn", "sneakerlib[serve]"), ("prometheus_client", "[serve]")])
+def test_without_the_extra_one_line_says_what_to_install(served, capsys, monkeypatch, missing, cure):
+    for name in [name for name in sys.modules if name.startswith(("uvicorn", "sneakerlib.gate", "sneakerlib.api"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delattr("sneakerlib.api", raising=False)
+    monkeypatch.delattr("sneakerlib.gate", raising=False)
+    assert cli.main(["serve", str(served)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"sneakerlib: serving needs {missing}: pip install '")
+    assert cure in said
+
+
 def test_importing_the_package_needs_no_server():
     code = "import sys; from sneakerlib import serving; print([n for n in ('fastapi', 'uvicorn') if n in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
