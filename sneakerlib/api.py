@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from importlib import resources
 
 import fastapi
@@ -101,16 +102,15 @@ WHY = {
 FAILURES = {status: {"model": Failure, "description": why} for status, why in WHY.items()}
 
 
-def application(desk: Desk, allow_urls: bool = False, allow_hosts: list[str] | None = None, uploads=None) -> Gate:
+def application(desk: Desk, allow_urls: bool = False, allow_hosts: Iterable[str] = ()) -> Gate:
     """The application.
 
     Args:
         desk: Who answers.
         allow_urls: Fetch pictures from the web for whoever asks. Defaults to False.
         allow_hosts: `HOST:PORT` of hosts with a private address that may be fetched from. Defaults to none.
-        uploads: Limits; see `uploads.Uploads`. Defaults to these.
     """
-    uploads = uploads or Uploads()
+    uploads, fetching = Uploads(), Lanes(FETCHES, FETCHES)
     app = fastapi.FastAPI(
         title="sneakerlib", version=__version__, description="What is on a picture?", docs_url=None, redoc_url=None
     )
@@ -129,15 +129,13 @@ def application(desk: Desk, allow_urls: bool = False, allow_hosts: list[str] | N
         content, fields = form(body, content_type, ("label",))
         return desk.explanation(content, fields.get("label"))
 
-    body = _body(allow_urls)
-
-    @app.post("/classify", response_model=Answer, responses=FAILURES, openapi_extra=body)
+    @app.post("/classify", response_model=Answer, responses=FAILURES, openapi_extra=_body(allow_urls))
     async def classify(request: fastapi.Request):
         """Say what is on a picture."""
         content_type = request.headers.get("content-type", "")
         async with uploads.body(request) as sent:
             if allow_urls and content_type.lower().startswith("application/json"):
-                fetched = await finished(fetching, _fetch, address(sent), allow_hosts or [], uploads.most)
+                fetched = await finished(fetching, _fetch, address(sent), allow_hosts, uploads.most)
                 return JSONResponse(await finished(desk.lanes, desk.answer, fetched))
             return JSONResponse(await finished(desk.lanes, classified, sent, content_type))
 
@@ -178,11 +176,10 @@ def application(desk: Desk, allow_urls: bool = False, allow_hosts: list[str] | N
 
     _pages(app)
     _errors(app)
-    fetching = Lanes(FETCHES, FETCHES)
     return Gate(app, numbers)
 
 
-def _fetch(url: str, allow: list[str], most: int) -> bytes:
+def _fetch(url: str, allow: Iterable[str], most: int) -> bytes:
     with Web(allow, seconds=SECONDS / 2, most_bytes=most) as web:
         return web.get(url)
 
@@ -265,5 +262,5 @@ def _errors(app: fastapi.FastAPI) -> None:
         return failure(error.status_code, detail, error.headers)
 
     @app.exception_handler(Exception)
-    async def broken(request: fastapi.Request, _):
+    async def broken(_request, _error):
         return failure(500, "something went wrong here: the log has it under the number in X-Request-ID")

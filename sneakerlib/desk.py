@@ -1,7 +1,6 @@
 """One loaded model that many people ask: on every core, and never more of them at a time than it can serve."""
 
 import base64
-import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sneakerlib import InputError, engines, evaluation, examples, explain, modelfolder
-from sneakerlib.pictures import as_seen, quietly
+from sneakerlib.pictures import as_seen, encoded, quietly
 
 WAITING = 64  # questions that may wait: a second or two of work
 WAITING_EXPLANATIONS = 8  # the same for explanations, which take a tenth of a second or two
@@ -62,17 +61,17 @@ class Desk:
     """
 
     def __init__(self, model: str | Path | modelfolder.Saved, waiting: int = WAITING):
-        self.saved = model if isinstance(model, modelfolder.Saved) else modelfolder.load(model)
+        self.saved = modelfolder.load(model)
         info = self.saved.info
         self.model = {
-            "name": Path(self.saved.folder).resolve().name,
+            "name": self.saved.folder.resolve().name,
             "recipe": info["recipe"],
             "backbone": info["backbone"],
             "fingerprint": engines.fingerprint(self.saved.model),
         }
         blank = np.zeros((self.saved.size, self.saved.size, 3), np.uint8)
         self.saved.engine(blank)  # export it, load it, and see it work before anybody asks
-        has_examples = (Path(self.saved.folder) / examples.FILE).is_file()
+        has_examples = (self.saved.folder / examples.FILE).is_file()
         self.examples = examples.Examples(self.saved) if has_examples else None
         try:
             self.heat = explain.HeatMaps(self.saved.model)
@@ -135,9 +134,7 @@ def _glow(heat: np.ndarray) -> bytes:
     """A heat map as a PNG to lay over the picture: transparent where nothing was seen."""
     pixels = np.empty((*heat.shape, 4), np.uint8)
     pixels[..., :3], pixels[..., 3] = GLOW, np.round(heat * 200)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(Image.fromarray(pixels), format="PNG")
 
 
 def _address(kind: str, content: bytes) -> str:

@@ -49,7 +49,6 @@ class LiteRT:
         from sneakerlib.quiet import silence
 
         self.lanes = cpu_count()
-
         self.free = queue.SimpleQueue()
         with silence():
             for _ in range(self.lanes):

@@ -1,6 +1,5 @@
 """Training pictures that a model folder carries, to show what a new picture is most like."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from PIL import Image
 
 from sneakerlib import InputError, engines, models
 from sneakerlib.catalog import folder_of, usable
-from sneakerlib.pictures import as_seen, quietly
+from sneakerlib.pictures import as_seen, encoded, quietly
 from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 
@@ -71,7 +70,8 @@ def keep(saved, catalog: pd.DataFrame, progress: bool = True) -> Path:
         answers = describer(saved).map(lambda path: as_seen(folder / path, saved.size), rows.path)
         for path, answer in zip(rows.path, watch(answers, len(rows), "describing", progress), strict=True):
             said.append(sketch(answer))
-            thumbnails.append(_jpeg(as_seen(folder / path, THUMBNAIL)))
+            small = Image.fromarray(as_seen(folder / path, THUMBNAIL))
+            thumbnails.append(encoded(small, format="JPEG", quality=QUALITY))
     with replacing(saved.folder / FILE) as beside:
         np.savez(
             beside,
@@ -81,12 +81,6 @@ def keep(saved, catalog: pd.DataFrame, progress: bool = True) -> Path:
             thumbnails=np.frombuffer(b"".join(thumbnails), np.uint8),
         )
     return saved.folder / FILE
-
-
-def _jpeg(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()
 
 
 class Examples:

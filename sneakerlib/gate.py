@@ -100,7 +100,7 @@ class Numbers:
 class Gate:
     """Wraps an application: every answer gets its headers and a number, every request a line in the log.
 
-    The line has the request's number, method, path, status, milliseconds and bytes; no picture, no file name, nobody's
+    The line has the request's number, method, path, status and milliseconds; no picture, no file name, nobody's
     address.
 
     Args:

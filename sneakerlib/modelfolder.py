@@ -170,12 +170,14 @@ def check(folder: str | Path) -> None:
         )
 
 
-def load(folder: str | Path) -> Saved:
-    """Load a model folder.
+def load(folder: str | Path | Saved) -> Saved:
+    """Load a model folder; what has been loaded is handed back.
 
     Raises:
         InputError: If it is missing, or a part of it is missing or damaged.
     """
+    if isinstance(folder, Saved):
+        return folder
     folder = Path(folder)
     check(folder)
     try:

@@ -86,9 +86,10 @@ def _refuse_bombs(image: Image.Image, source: str | Path | bytes) -> None:
     """Raise for a picture whose header promises more work than a picture needs; called before it is decoded."""
     if image.width * image.height > MOST_DECODED:
         raise Image.DecompressionBombError(f"more than {MOST_DECODED / 1e6:g} million pixels")
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    if image.format in ("JPEG", "MPO") and content.count(JPEG_SCAN) > MOST_SCANS:
-        raise Image.DecompressionBombError("a JPEG in very many scans")
+    if image.format in ("JPEG", "MPO"):
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        if content.count(JPEG_SCAN) > MOST_SCANS:
+            raise Image.DecompressionBombError("a JPEG in very many scans")
 
 
 def screen(file: str | Path, most_pixels: int) -> dict:
@@ -157,6 +158,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ground.alpha_composite(image)
         image = ground
     return image.convert("RGB")
+
+
+def encoded(image: Image.Image, **options) -> bytes:
+    """A picture as the bytes of a file; the options are those of Pillow's `save`, `format` among them."""
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    return buffer.getvalue()
 
 
 def fit(image: Image.Image, size: int) -> np.ndarray:

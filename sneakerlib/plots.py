@@ -397,10 +397,7 @@ def page(shot: Image.Image, answers: pd.DataFrame, title: str, ax: Axes | None =
         title: Line above it.
         ax: Where to draw. Defaults to a new figure.
     """
-    ax = ax or _axes(8, 8 * shot.height / shot.width + 0.4)
-    ax.imshow(shot)
-    ax.axis("off")
-    return _ready(ax, answers, title)
+    return _picture(np.asarray(shot), answers, title, 8, ax)
 
 
 def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
@@ -411,9 +408,13 @@ def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
         title: Line above it.
         ax: Where to draw. Defaults to a new figure as wide as a page.
     """
-    height, width = picture.shape[:2]
-    ax = ax or _axes(10, 10 * height / width + 0.4)
-    ax.imshow(picture, interpolation="nearest")
-    ax.axis("off")
     numbers = pd.DataFrame(picture.reshape(-1, 3), columns=["red", "green", "blue"])
+    return _picture(picture, numbers, title, 10, ax, interpolation="nearest")
+
+
+def _picture(picture: np.ndarray, numbers: pd.DataFrame, title: str, width: float, ax: Axes | None, **how) -> Axes:
+    """A picture without axes, as high as its shape asks for."""
+    ax = ax or _axes(width, width * picture.shape[0] / picture.shape[1] + 0.4)
+    ax.imshow(picture, **how)
+    ax.axis("off")
     return _ready(ax, numbers, title)

@@ -1,7 +1,6 @@
 """The embedded sample: a folder of drawn sneakers with every kind of dirt that a real one has, and the truth of it."""
 
 import hashlib
-import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.drawing import MODELS
-from sneakerlib.pictures import EXIF_ORIENTATION
+from sneakerlib.pictures import EXIF_ORIENTATION, encoded
 from sneakerlib.progress import watch
 from sneakerlib.runs import replacing
 from sneakerlib.studio import off_topic, photograph
@@ -205,6 +204,4 @@ def _encode(picture: Image.Image, defect: str, quality: int) -> bytes:
     elif defect == "16-bit":
         picture = Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257)
         options = {"format": "PNG"}
-    buffer = io.BytesIO()
-    picture.save(buffer, **options)
-    return buffer.getvalue()
+    return encoded(picture, **options)

@@ -110,7 +110,7 @@ def _prepare(model, host: str, port: int, ready, allow_urls: bool = False, allow
     except BaseException:
         opened.close()
         raise
-    app = api.application(answering, allow_urls, list(allow_hosts))
+    app = api.application(answering, allow_urls, allow_hosts)
     config = uvicorn.Config(
         app,
         http=gate.Patient,
@@ -155,7 +155,7 @@ def demo(model, most: int = 5):
     """
     import ipywidgets
 
-    saved = model if isinstance(model, modelfolder.Saved) else modelfolder.load(model)
+    saved = modelfolder.load(model)
     button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose pictures")
     said = ipywidgets.HTML("A picture stays in this notebook: it is sent to its kernel, and nowhere else.")
 

@@ -1,6 +1,7 @@
 """Small data for all tests, made here: nothing is downloaded."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ from PIL import Image
 
 from sneakerlib import catalog, clean, sample
 
+needs_chromium = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")),
+    reason="needs Chromium and its driver: apt install chromium chromium-driver",
+)
 REAL = Path(os.environ.get("SNEAKERLIB_REAL_IMAGES", Path(__file__).parents[2] / "shared/data/air_jordan"))
 
 

@@ -1,8 +1,7 @@
 """A page that shows more when it is scrolled, and more again when its button is pressed, in a real browser."""
 
-import shutil
-
 import pytest
+from conftest import needs_chromium
 from servers import http, jpeg, serve
 from test_collect import terms
 
@@ -10,10 +9,6 @@ from sneakerlib import InputError, browser, collect, sources
 from sneakerlib.addresses import FetchError
 from sneakerlib.web import Web
 
-needs_chromium = pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")),
-    reason="needs Chromium and its driver: apt install chromium chromium-driver",
-)
 PAGE = """<!doctype html><title>Results</title><style>img { display: block; width: 300px; height: 400px }</style>
 <header><img id="logo" src="/logo.jpg" style="width:20px;height:20px"><a href="/elsewhere">Read more</a></header>
 <main id="results"></main>

@@ -1,7 +1,6 @@
 """The review grid: as Python sees it, and as a person does, in JupyterLab in a real browser."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from conftest import needs_chromium
 
 from sneakerlib import InputError, browser, catalog, corrections, grid
 
@@ -197,10 +197,7 @@ def answers(address):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(
-    not (shutil.which("chromium") and shutil.which("chromedriver")),
-    reason="needs Chromium and its driver: apt install chromium chromium-driver",
-)
+@needs_chromium
 def test_three_decisions_in_jupyterlab_are_there_after_the_kernel_was_restarted(lab):
     pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: pip install 'sneakerlib[jupyter]'")
     from selenium.webdriver.support.ui import WebDriverWait

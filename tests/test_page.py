@@ -4,17 +4,14 @@ import shutil
 from collections import Counter
 
 import pytest
-from conftest import save
+from conftest import needs_chromium, save
 
 from sneakerlib import browser, modelfolder, serving
 
 pytest.importorskip("fastapi", reason="serving is not installed: pip install 'sneakerlib[serve]'")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="needs Chromium and its driver: apt install chromium chromium-driver",
-    ),
+    needs_chromium,
 ]
 DROP = """
 const [kind, name, bytes] = arguments, given = new DataTransfer()
