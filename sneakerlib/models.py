@@ -3,6 +3,8 @@
 Every model takes RGB pictures of 0 to 255 and answers with logits, one per class.
 """
 
+import math
+
 import numpy as np
 
 from sneakerlib import InputError
@@ -96,6 +98,13 @@ def earlier(backbone: keras.Model) -> keras.Model:
     return keras.Model(backbone.input, layers.GlobalAveragePooling2D()(maps[1]), name=f"{backbone.name}-earlier")
 
 
+# Of a feature map: top, bottom, left, right, as shares. Shoes stand on the ground and in the middle, so where something
+# is seen says what it is. In cross-validation on 23 real classes (one network, 288 pixels) the whole map scored 0.890,
+# these three 0.898, the whole beside them the same; other borders of the middle, halves that overlap and thirds were
+# alike, left and right halves and quarters worse.
+REGIONS = {"middle": (0.2, 0.8, 0.1, 0.9), "upper": (0.0, 0.5, 0.0, 1.0), "lower": (0.5, 1.0, 0.0, 1.0)}
+
+
 @keras.saving.register_keras_serializable("sneakerlib")
 class SecondMoment(layers.Layer):
     """Which channels of a feature map are active together: their second moments over all positions.
@@ -104,8 +113,17 @@ class SecondMoment(layers.Layer):
     averaged over the positions; of each the root, with its sign; all of them together brought to length 1. An average
     of the channels alone forgets that the stripe was *on the heel*; products of two keep texture and part together.
 
-    Source: Lin, RoyChowdhury and Maji 2015, "Bilinear CNN Models for Fine-grained Visual Recognition".
+    Args:
+        regions: Do so for the positions in the middle, the upper half and the lower half of the map, and put the three
+            side by side, which keeps where it was. Defaults to False: once, for all positions.
+
+    Source: Lin, RoyChowdhury and Maji 2015, "Bilinear CNN Models for Fine-grained Visual Recognition"; for the regions
+    Lazebnik, Schmid and Ponce 2006, "Beyond Bags of Features: Spatial Pyramid Matching".
     """
+
+    def __init__(self, regions: bool = False, **options):
+        super().__init__(**options)
+        self.regions = regions
 
     def build(self, shape):
         """Note where the upper triangle of the matrix lies: the lower one says the same."""
@@ -113,6 +131,14 @@ class SecondMoment(layers.Layer):
         self.upper = np.ravel_multi_index(np.triu_indices(channels), (channels, channels)).astype(np.int32)
 
     def call(self, maps):
+        """Each region's moments, side by side."""
+        if not self.regions:
+            return self._moments(maps)
+        height, width = maps.shape[1:3]
+        boxes = [(*_span(height, *box[:2]), *_span(width, *box[2:])) for box in REGIONS.values()]
+        return ops.concatenate([self._moments(maps[:, y:below, x:right]) for y, below, x, right in boxes], axis=1)
+
+    def _moments(self, maps):
         """Multiply, average, take roots, normalise."""
         height, width, channels = maps.shape[1:]
         flat = ops.reshape(maps, (-1, height * width, channels))
@@ -123,7 +149,16 @@ class SecondMoment(layers.Layer):
 
     def compute_output_shape(self, shape):
         """See above."""
-        return shape[0], shape[-1] * (shape[-1] + 1) // 2
+        return shape[0], shape[-1] * (shape[-1] + 1) // 2 * (len(REGIONS) if self.regions else 1)
+
+    def get_config(self):
+        """See above; the default is left out, as before there were regions: what was described then is still known."""
+        return super().get_config() | ({"regions": True} if self.regions else {})
+
+
+def _span(count: int, low: float, high: float) -> tuple[int, int]:
+    """The first and the one after the last of so many positions whose centres lie between two shares of all."""
+    return math.ceil(low * count - 0.5), math.floor(high * count - 0.5) + 1
 
 
 @keras.saving.register_keras_serializable("sneakerlib")
@@ -148,6 +183,7 @@ def second_order(
     flip: bool = False,
     channels: int = MOST_CHANNELS,
     zoom: bool = False,
+    regions: bool = False,
 ) -> keras.Model:
     """Put a linear head on the second moments of two late feature maps, of one backbone or of several.
 
@@ -162,12 +198,14 @@ def second_order(
         channels: At most, of one map. Defaults to 192.
         zoom: Describe the middle of the picture as well, enlarged, beside the whole. The picture then comes in larger
             by a quarter. Defaults to False.
+        regions: Take the moments of three regions instead of the whole: vectors three times as long, no further pass
+            of the network. See `SecondMoment`. Defaults to False.
 
     Raises:
         InputError: If a backbone has no two feature maps of different sizes.
     """
     backbones = backbones if isinstance(backbones, list) else [backbones]
-    described = [_moments(backbone, channels) for backbone in backbones]
+    described = [_moments(backbone, channels, regions) for backbone in backbones]
     if len(described) == 1 and not flip and not zoom:  # one flat network: heat maps find its layers at once
         inputs, x = described[0].input, described[0].output
     else:
@@ -189,7 +227,7 @@ def parts(network: keras.Model) -> list[keras.Model]:
     return [keras.Model(network.input, end.output, name=end.name) for end in ends]
 
 
-def _moments(backbone: keras.Model, channels: int) -> keras.Model:
+def _moments(backbone: keras.Model, channels: int, regions: bool) -> keras.Model:
     """A network from pictures to the second moments of two late maps."""
     maps = list(late_maps(backbone).values())[:2]
     if len(maps) < 2:
@@ -202,7 +240,7 @@ def _moments(backbone: keras.Model, channels: int) -> keras.Model:
             x = layers.Conv2D(
                 channels, 1, use_bias=False, kernel_initializer=lot, trainable=False, name=f"directions_{size}"
             )(x)
-        moments.append(SecondMoment(name=f"second_moment_{size}")(x))
+        moments.append(SecondMoment(regions, name=f"second_moment_{size}")(x))
     name = f"{backbone.name}_{backbone.input_shape[1]}_moments"
     return keras.Model(backbone.input, layers.Concatenate(name="second_moments")(moments), name=name)
 

@@ -258,6 +258,33 @@ def test_zoom_puts_the_middle_of_a_picture_beside_the_whole():
     assert np.allclose(model.predict_on_batch(picture), wanted, atol=1e-5)
 
 
+def moments_by_hand(positions: np.ndarray) -> np.ndarray:
+    """Roots of the second moments of (positions, channels), the upper triangle brought to length 1."""
+    products = (positions.T @ positions / len(positions))[np.triu_indices(positions.shape[1])]
+    return np.sign(products) * np.sqrt(abs(products)) / np.sqrt(abs(products).sum())
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 9, 14])
+def test_regions_are_the_middle_and_both_halves_of_a_map_side_by_side(size):
+    maps = np.random.default_rng(size).normal(size=(1, size, size, 3)).astype("float32")
+    centres = (np.arange(size) + 0.5) / size
+    across = (centres > 0.1 - 1e-9) & (centres < 0.9 + 1e-9)
+    wanted = []
+    for top, bottom, columns in ((0.2, 0.8, across), (0, 0.5, centres > 0), (0.5, 1, centres > 0)):
+        lines = (centres > top - 1e-9) & (centres < bottom + 1e-9)
+        wanted.append(moments_by_hand(maps[0][np.ix_(lines, columns)].reshape(-1, 3)))
+    layer = models.SecondMoment(regions=True)
+    found = np.asarray(layer(maps))
+    assert np.allclose(found[0], np.concatenate(wanted), atol=1e-5)
+    assert layer.compute_output_shape(maps.shape) == found.shape
+
+
+def test_regions_are_kept_with_the_layer_and_change_no_network_without_them():
+    layer = models.SecondMoment.from_config(models.SecondMoment(regions=True, name="m").get_config())
+    assert layer.regions
+    assert "regions" not in models.SecondMoment(name="m").get_config()  # fingerprints of described pictures hold
+
+
 def test_parts_say_side_by_side_what_the_whole_says_and_are_the_same_in_other_company():
     def network(*names):
         return models.features(models.second_order([models.backbone(name, 64) for name in names], ["a"], True, 8, True))
