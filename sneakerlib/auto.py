@@ -26,7 +26,7 @@ def ways(backbones: tuple[str, ...]) -> list[tuple[str, dict]]:
     """
     if backbones == (models.OFFLINE,):
         backbones = tuple(name for name in LITES if installed(name))
-    large = {"backbones": backbones, "sizes": (LARGE,), "zoom": True}
+    large = {"backbones": backbones, "sizes": (LARGE,), "regions": True}
     return [("second-order", {}), ("second-order", large), ("tuned-second-order", large)]
 
 
@@ -59,8 +59,8 @@ def best(task: Task) -> tuple[str, keras.Model, pd.DataFrame, dict]:
             continue
         model, history = RECIPES[recipe].run(one)
         score, spent = modelfolder.reached(history), round(time.monotonic() - begun, 1)
-        settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip, "zoom": one.zoom}
-        settings |= {"regions": one.regions, "final": one.final}
+        settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip, "regions": one.regions}
+        settings["final"] = one.final
         tried.append({"recipe": recipe, "val_accuracy": score, "seconds": spent, **settings})
         _say(task, f"{recipe} of {'+'.join(one.backbones)}: {score:.3f} on validation after {spent:.0f} s")
         if found is None or score > found[0]:
@@ -77,9 +77,7 @@ def describing(task: Task, recipe: str) -> float:
     if recipe == "tuned-second-order":  # with the weights to come, it takes as long as with these
         looks.append((task.backbones[0], tuning.larger(tuning.SIZES[-1])))
     backbones = [models.backbone(name, size) for name, size in looks]
-    network = models.features(
-        models.second_order(backbones, task.labels, task.flip, zoom=task.zoom, regions=task.regions)
-    )
+    network = models.features(models.second_order(backbones, task.labels, task.flip, regions=task.regions))
     return sum(engines.seconds(part, rows, task.cache) for part in models.parts(network))
 
 

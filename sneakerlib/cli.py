@@ -101,7 +101,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", metavar="PX", help="picture size (default: the recipe's own); several with commas, too")
     sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
     sub.add_argument("--flip", action="store_true", help="answer for the mean of a picture and its mirror image")
-    sub.add_argument("--zoom", action="store_true", help="second-order: describe the middle of a picture as well")
     sub.add_argument("--regions", action="store_true", help="second-order: describe parts of a picture by themselves")
     sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
     text = "keep small copies of the training pictures in MODEL, so that serve can show similar ones to whoever asks"
@@ -236,7 +235,6 @@ def _train(options):
         progress=not options.json,
         minutes=options.minutes,
         flip=options.flip,
-        zoom=options.zoom,
         regions=options.regions,
         balanced=options.class_weights,
         final=options.final,

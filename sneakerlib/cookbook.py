@@ -31,7 +31,6 @@ class Task:
         epochs: Passes over the training pictures; 0 for recipes that solve.
         minutes: A budget for recipes that can use one, or None.
         flip: Answer for a picture and its mirror image, and take the mean.
-        zoom: Describe the middle of the picture as well; for second-order recipes.
         regions: Describe three regions of the picture by themselves; for second-order recipes.
         balanced: Let every class count alike.
         final: Train on validation pictures, too, once everything is chosen.
@@ -49,7 +48,6 @@ class Task:
     epochs: int
     minutes: float | None
     flip: bool
-    zoom: bool
     regions: bool
     balanced: bool
     final: bool
@@ -131,9 +129,9 @@ def _second_order(task: Task) -> Trained:
 def _solve_second_order(task: Task, parts: list[keras.Model]) -> Trained:
     channels = models.MOST_CHANNELS
     if len(usable(task.catalog, "train")) > MANY:
-        views = len(parts) * (1 + task.zoom) * (len(models.REGIONS) if task.regions else 1)
+        views = len(parts) * (len(models.REGIONS) if task.regions else 1)
         channels = int(math.sqrt(FEWER_NUMBERS / views))
-    model = models.second_order(parts, task.labels, task.flip, channels, task.zoom, task.regions)
+    model = models.second_order(parts, task.labels, task.flip, channels, task.regions)
     return model, heads.fit_second_order(model, task.describe(model), balanced=task.balanced, final=task.final)
 
 
@@ -230,7 +228,7 @@ class Recipe:
         several: Whether it takes several backbones and sizes.
         budget: Whether it takes minutes.
         flip: Whether it can look at mirror images as well.
-        looks: Whether it can look at the middle of a picture as well, and at regions of it.
+        regions: Whether it can describe regions of a picture by themselves.
     """
 
     run: Callable[[Task], Trained]
@@ -239,15 +237,17 @@ class Recipe:
     several: bool = False
     budget: bool = False
     flip: bool = False
-    looks: bool = False
+    regions: bool = False
 
 
 RECIPES = {
     "linear": Recipe(_linear, 64),
     "scratch": Recipe(_scratch, 64, epochs=30),
     "frozen": Recipe(_frozen, 224),
-    "second-order": Recipe(_second_order, 224, several=True, flip=True, looks=True),
+    "second-order": Recipe(_second_order, 224, several=True, flip=True, regions=True),
     "fine-tune-top": Recipe(_fine_tune_top, 224, epochs=8),
     "fine-tune": Recipe(_fine_tune, 160, epochs=6, budget=True, flip=True),
-    "tuned-second-order": Recipe(_tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True, looks=True),
+    "tuned-second-order": Recipe(
+        _tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True, regions=True
+    ),
 }

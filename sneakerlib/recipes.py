@@ -40,7 +40,6 @@ def train(
     progress: bool = True,
     minutes: float | None = None,
     flip: bool = False,
-    zoom: bool = False,
     regions: bool = False,
     balanced: bool = False,
     final: bool = False,
@@ -65,7 +64,6 @@ def train(
         minutes: A budget, for `auto` (5 unless told otherwise), `fine-tune` and `tuned-second-order`; what it buys
             depends on the machine's speed. Defaults to none.
         flip: Answer for the mean of a picture and its mirror image. Defaults to False.
-        zoom: For second-order recipes: describe the middle of a picture as well, enlarged. Defaults to False.
         regions: For second-order recipes: describe the middle and both halves of a picture by themselves. Defaults to
             False.
         balanced: Let every class count alike, however many pictures it has. Defaults to False.
@@ -89,7 +87,7 @@ def train(
     modelfolder.check_target(out)
     backbones, sizes = tuple(str(backbone).split(",")), _sizes(size)
     given = {"backbone": len(backbones) > 1, "size": len(sizes) > 1, "epochs": epochs, "minutes": minutes}
-    _fits(recipe, given | {"flip": flip, "zoom": zoom, "regions": regions, "logs": logs})
+    _fits(recipe, given | {"flip": flip, "regions": regions, "logs": logs})
     row = cookbook.RECIPES["tuned-second-order" if recipe == "auto" else recipe]
     epochs = row.epochs if epochs is None else epochs
     sizes = sizes or (row.size,)
@@ -101,7 +99,7 @@ def train(
         raise InputError(f"minutes must be more than 0, not {minutes:g}")
     cache = Path(cache or cache_folder())
     settings = {"backbones": backbones, "sizes": sizes, "epochs": epochs, "minutes": minutes}
-    settings |= {"flip": flip, "zoom": zoom, "regions": regions, "balanced": balanced, "final": final}
+    settings |= {"flip": flip, "regions": regions, "balanced": balanced, "final": final}
     checkpoint = cache / f"training-{_digest(catalog, recipe, settings, seed)}"
     task = cookbook.Task(
         catalog, labels, seed=seed, cache=cache, checkpoint=checkpoint, logs=logs, progress=progress, **settings
@@ -159,8 +157,7 @@ def _fits(recipe: str, given: dict) -> None:
         why |= {} if row.epochs else {"epochs": f"the recipe {recipe} is solved, not trained by epochs"}
         why |= {} if row.budget else {"minutes": f"the recipe {recipe} takes no budget of minutes"}
         why |= {} if row.flip else {"flip": f"the recipe {recipe} does not look at mirror images"}
-        why |= {} if row.looks else {"zoom": f"the recipe {recipe} does not look at the middle of a picture"}
-        why |= {} if row.looks else {"regions": f"the recipe {recipe} does not look at regions of a picture"}
+        why |= {} if row.regions else {"regions": f"the recipe {recipe} does not look at regions of a picture"}
         why |= {} if row.epochs and recipe != "fine-tune-top" else {"logs": f"the recipe {recipe} writes no logs"}
         why = {name: reason for name, reason in why.items() if given[name] not in (None, False)}
     for name, reason in why.items():

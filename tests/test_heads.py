@@ -110,7 +110,7 @@ def test_labels_that_are_wrong_for_certain_count_little():
 
 def test_a_second_order_head_survives_saving(table, tmp_path):
     labels = sorted(set(table.label))
-    model = models.second_order([models.backbone(size=64), models.backbone(size=96)], labels, flip=True, zoom=True)
+    model = models.second_order([models.backbone(size=64), models.backbone(size=96)], labels, flip=True, regions=True)
     described = heads.describe(table, labels, models.features(model), cache=tmp_path / "cache", progress=False)
     history = heads.fit_second_order(model, described)
     modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")
@@ -125,7 +125,7 @@ def test_what_one_network_says_is_not_asked_again_when_another_stands_beside_it(
     rows = rows[rows.split.ne("test")]
 
     def network(*sizes):
-        return models.features(models.second_order([models.backbone(size=size) for size in sizes], labels, zoom=True))
+        return models.features(models.second_order([models.backbone(size=size) for size in sizes], labels, flip=True))
 
     first = heads.describe(table, labels, network(64), cache=tmp_path, progress=False)
     cost = [engines.seconds(part, rows, tmp_path) for part in models.parts(network(64, 48))]

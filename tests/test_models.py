@@ -247,17 +247,6 @@ def test_several_backbones_see_one_picture_each_at_its_size_and_its_mirror_image
     assert found.shape[1] == 2 * mean.shape[1]  # Lite0 and Lite1 have maps of equal depth
 
 
-def test_zoom_puts_the_middle_of_a_picture_beside_the_whole():
-    backbone = models.backbone(size=64)
-    model = models.features(models.second_order(backbone, ["a", "b"], zoom=True))
-    assert model.input_shape == (None, 80, 80, 3)
-    picture = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 3)).astype("float32")
-    alone = models.features(models.second_order(backbone, ["a", "b"]))
-    whole, middle = keras.layers.Resizing(64, 64)(picture), picture[:, 8:72, 8:72]
-    wanted = np.concatenate([alone.predict_on_batch(np.asarray(view)) for view in (whole, middle)], axis=1)
-    assert np.allclose(model.predict_on_batch(picture), wanted, atol=1e-5)
-
-
 def moments_by_hand(positions: np.ndarray) -> np.ndarray:
     """Roots of the second moments of (positions, channels), the upper triangle brought to length 1."""
     products = (positions.T @ positions / len(positions))[np.triu_indices(positions.shape[1])]
@@ -287,10 +276,10 @@ def test_regions_are_kept_with_the_layer_and_change_no_network_without_them():
 
 def test_parts_say_side_by_side_what_the_whole_says_and_are_the_same_in_other_company():
     def network(*names):
-        return models.features(models.second_order([models.backbone(name, 64) for name in names], ["a"], True, 8, True))
+        return models.features(models.second_order([models.backbone(name, 64) for name in names], ["a"], True, 8))
 
     one, two = network("efficientnet-lite0"), network("efficientnet-lite0", "efficientnet-lite1")
-    picture = np.random.default_rng(0).integers(0, 256, (1, 80, 80, 3)).astype("float32")
+    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype("float32")
     said = [part.predict_on_batch(picture) for part in models.parts(two)]
     assert np.allclose(np.concatenate(said, axis=1), two.predict_on_batch(picture), atol=1e-6)
     assert [engines.fingerprint(part) for part in models.parts(one)] == [engines.fingerprint(models.parts(two)[0])]

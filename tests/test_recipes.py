@@ -108,9 +108,8 @@ def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
     monkeypatch.setattr(cookbook, "MANY", 10)
     monkeypatch.setattr(cookbook, "FEWER_NUMBERS", 4 * 5)
     train(table, "second-order", tmp_path / "m", cache=tmp_path / "c", **PLAIN)
-    train(table, "second-order", tmp_path / "z", cache=tmp_path / "c", **PLAIN, zoom=True)
     train(table, "second-order", tmp_path / "r", cache=tmp_path / "c", **PLAIN, regions=True)
-    for model, numbers in (("m", 4 * 5), ("z", 2 * 3 * 4), ("r", 3 * 2 * 3)):
+    for model, numbers in (("m", 4 * 5), ("r", 3 * 2 * 3)):
         kernel, _ = modelfolder.load(tmp_path / model).model.get_layer("logits").get_weights()
         assert kernel.shape == (numbers, 3)
 
@@ -122,7 +121,6 @@ def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch):
         ({"recipe": "frozen", "epochs": 3}, "solved, not trained by epochs: leave --epochs out"),
         ({"recipe": "frozen", "minutes": 3}, "takes no budget of minutes: leave --minutes out"),
         ({"recipe": "scratch", "flip": True}, "does not look at mirror images: leave --flip out"),
-        ({"recipe": "fine-tune", "zoom": True}, "does not look at the middle of a picture: leave --zoom out"),
         ({"recipe": "frozen", "regions": True}, "does not look at regions of a picture: leave --regions out"),
         ({"recipe": "frozen", "backbone": "a,b"}, "frozen takes one backbone: give one"),
         ({"recipe": "fine-tune", "size": "96,128"}, "fine-tune takes one size: give one"),
