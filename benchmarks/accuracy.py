@@ -3,8 +3,8 @@
 python benchmarks/accuracy.py IMAGES [CLASSES ...] [--tuned CLASSES ...] [--cache FOLDER]
 
 CLASSES is a number: that many classes, in the order of their names' numbers. The labels are those of the folders, right
-or wrong; every readable picture counts. Nothing is chosen by these scores while it runs: the strength is fixed, and
-whether doubted labels count less is decided in every fold by leaving out each of its training pictures. `--tuned` adds
+or wrong; every readable picture counts. Nothing is chosen by these scores while it runs: how strong the penalty is, and
+whether doubted labels count less, is decided in every fold by leaving out each of its training pictures. `--tuned` adds
 a network that is fine-tuned in every fold, which takes an hour where the others take minutes; with `--cache` a run that
 was stopped goes on where it was. The second score leaves out labels that the first way, cross-validated, doubts
 (confident learning): it flatters, for models doubt alike.
@@ -24,14 +24,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sneakerlib import auto, calibration, catalog, clean, doubts, evaluation, heads, models, ridge, training, tuning
 from sneakerlib.backbones import LITES
 
-STRENGTH = 0.1  # share of the mean squared length, of the penalty
 ONE, ALL = ("efficientnet-lite0",), tuple(LITES)
-BEST = "Lite0 to 2, 288 px, zoomed"
-WAYS = {  # networks, pixels, whether they see the middle of a picture as well
-    "Lite0, 224 px": (ONE, 224, False),
-    "Lite0, 288 px": (ONE, auto.LARGE, False),
-    "Lite0, 288 px, zoomed": (ONE, auto.LARGE, True),
-    BEST: (ALL, auto.LARGE, True),  # the second that the recipe `auto` tries
+BEST = "Lite0 to 2, 288 and 384 px, regions"
+WAYS = {  # networks, pixels, whether they describe regions of a picture by themselves
+    "Lite0, 224 px": (ONE, (224,), False),
+    "Lite0, 288 px": (ONE, (auto.LARGE,), False),
+    "Lite0, 288 px, regions": (ONE, (auto.LARGE,), True),
+    "Lite0 to 2, 288 px, regions": (ALL, (auto.LARGE,), True),  # the second that the recipe `auto` tries
+    BEST: (ALL, (auto.LARGE, 384), True),
 }
 EPOCHS = 6  # of fine-tuning, as the recipe has it
 
@@ -61,17 +61,18 @@ def main() -> None:
                 grams["a tuned Lite0 alone"] = list(tuned(some, cache))
                 both = zip(grams[BEST], grams["a tuned Lite0 alone"], strict=True)
                 grams[f"{BEST}, and a tuned Lite0"] = [one + other for one, other in both]
-            said = {name: cross_validated(each, some) for name, each in grams.items()}
+            judges = {name: grams[BEST] if "tuned" in name else each for name, each in grams.items()}
+            said = {name: cross_validated(each, judges[name], some) for name, each in grams.items()}
             trusted = undoubted(next(iter(said.values()))[0], some)
             for name in said:
                 report(name, *said[name], some, trusted)
 
 
-def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, size: int, zoom: bool) -> np.ndarray:
+def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, sizes: tuple, regions: bool) -> np.ndarray:
     """Inner products of all pictures."""
     begun = time.monotonic()
-    networks = [models.backbone(backbone, size) for backbone in backbones]
-    gram = products_of(models.second_order(networks, ["a", "b"], zoom=zoom), rows, cache)
+    networks = [models.backbone(backbone, size) for size in sizes for backbone in backbones]
+    gram = products_of(models.second_order(networks, ["a", "b"], regions=regions), rows, cache)
     print(f"{name}: {len(rows)} pictures described in {time.monotonic() - begun:.0f} s", flush=True)
     return gram
 
@@ -103,38 +104,55 @@ def tuned(rows: pd.DataFrame, cache: str):
             build, split, labels, tuning.plan(EPOCHS), cache=cache, checkpoint=kept, progress=False
         )
         body = models.transplanted(network, build(tuning.larger(tuning.SIZES[-1])))
-        gram = products_of(models.second_order(body, labels, zoom=True), rows, cache)
+        gram = products_of(models.second_order(body, labels, regions=True), rows, cache)
         print(f"fold {number + 1}: fine-tuned and described in {time.monotonic() - begun:.0f} s", flush=True)
         yield gram
 
 
-def cross_validated(grams: list[np.ndarray], rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def cross_validated(
+    grams: list[np.ndarray], judges: list[np.ndarray], rows: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
     """What heads say of pictures that they were not solved with, nor scaled by.
+
+    Args:
+        grams: Inner products of all pictures, for each fold.
+        judges: Those by which the strength and the temperature are chosen: of networks that have learned from no
+            picture, for one that has learned from a picture cannot judge what is said of it when it is left out.
+        rows: The pictures.
 
     Returns:
         Probabilities of shape (pictures, classes), and for each picture the share of labels taken to be drawn by lot.
     """
     targets = numbers(rows)
     p, noise = np.zeros((len(rows), targets.max() + 1)), np.zeros(len(rows))
-    for gram, (learn, test) in zip(grams, folds(rows), strict=True):
-        inner = gram[np.ix_(learn, learn)]
-        head, seen = solved(inner, targets[learn], STRENGTH * float(np.diag(inner).mean()))
+    for gram, judge, (learn, test) in zip(grams, judges, folds(rows), strict=True):
+        inside = np.ix_(learn, learn)
+        strength, counts, seen = chosen(judge[inside], targets[learn], rows.group.to_numpy()[learn])
         temperature, noise[test] = calibration.fit_noisy(seen.astype(float), targets[learn])
+        inner = gram[inside]
+        head = ridge.solve(inner, targets[learn], strength * float(np.diag(inner).mean()), counts)
         p[test] = softmax((gram[np.ix_(test, learn)] @ head).astype(float) / temperature, axis=1)
     return p, noise
 
 
-def solved(inner: np.ndarray, targets: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """The head, and what is said of each picture when it is left out.
+def chosen(inner: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[float, np.ndarray | int, np.ndarray]:
+    """Strength of the penalty, how much each picture counts, and what is said of each when it is left out.
 
-    Doubted labels count less if that names more of the left-out pictures as they are labelled.
+    What names most of the left-out pictures as they are labelled; twins are left out together.
     """
-    plain = ridge.left_out(inner, targets, strength)
-    counts = ridge.trust(plain, targets)
-    trusting = ridge.left_out(inner, targets, strength, counts)
-    if (trusting.argmax(1) == targets).mean() > (plain.argmax(1) == targets).mean():
-        return ridge.solve(inner, targets, strength, counts), trusting
-    return ridge.solve(inner, targets, strength), plain
+    scale = float(np.diag(inner).mean())  # mean squared length
+    found = {strength: ridge.left_out(inner, targets, strength * scale, 1, groups) for strength in ridge.STRENGTHS}
+    best = max(found, key=lambda strength: right(found[strength], targets))
+    counts = ridge.trust(found[best], targets)
+    trusting = ridge.left_out(inner, targets, best * scale, counts, groups)
+    if right(trusting, targets) > right(found[best], targets):
+        return best, counts, trusting
+    return best, 1, found[best]
+
+
+def right(said: np.ndarray, targets: np.ndarray) -> int:
+    """How many are named as they are labelled."""
+    return int((said.argmax(1) == targets).sum())
 
 
 def numbers(rows: pd.DataFrame) -> np.ndarray:
@@ -144,14 +162,14 @@ def numbers(rows: pd.DataFrame) -> np.ndarray:
 
 def report(name: str, p: np.ndarray, noise: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray) -> None:
     """Print accuracy with its interval, what it is where another model does not doubt the label, and the ECE."""
-    right = p.argmax(1) == numbers(rows)
-    low, high = evaluation.wilson_interval(int(right.sum()), len(right))
-    answers = pd.DataFrame({"confidence": p.max(1), "correct": right})
+    correct = p.argmax(1) == numbers(rows)
+    low, high = evaluation.wilson_interval(int(correct.sum()), len(correct))
+    answers = pd.DataFrame({"confidence": p.max(1), "correct": correct})
     allowing = answers.assign(confidence=(1 - noise) * answers.confidence + noise / p.shape[1])
     error, allowed = (calibration.expected_calibration_error(one) for one in (answers, allowing))
     print(
-        f"{p.shape[1]:>3} classes {len(right):>6} pictures {right.mean():.4f} ({low:.4f} to {high:.4f}), "
-        f"{right[trusted].mean():.4f} of {trusted.sum()} with undoubted labels, ECE {error:.3f}, "
+        f"{p.shape[1]:>3} classes {len(correct):>6} pictures {correct.mean():.4f} ({low:.4f} to {high:.4f}), "
+        f"{correct[trusted].mean():.4f} of {trusted.sum()} with undoubted labels, ECE {error:.3f}, "
         f"{allowed:.3f} allowing for {noise.mean():.3f} of labels by lot: {name}",
         flush=True,
     )

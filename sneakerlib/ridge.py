@@ -9,7 +9,7 @@ the number of pictures. Vectors may lie in a file: only portions of them are in 
 import copy
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 from sklearn.utils.class_weight import compute_sample_weight
 
 PORTION = 1024  # pictures whose vectors are in memory at a time
@@ -117,7 +117,7 @@ def left_out(
     Returns:
         Array of shape (n, classes): about +1 for the likeliest class, about -1 for the others.
     """
-    inverse = cho_solve(_factor(gram, strength / counts), np.eye(len(gram), dtype=gram.dtype))
+    inverse = _inverse(gram, strength / counts)
     wanted = signs(targets)
     dual = inverse @ wanted
     said = wanted - dual / np.diag(inverse)[:, None]
@@ -264,6 +264,19 @@ def signs(targets: np.ndarray) -> np.ndarray:
 
 def _portions(count: int) -> list[slice]:
     return [slice(start, start + PORTION) for start in range(0, count, PORTION)]
+
+
+def _inverse(gram: np.ndarray, penalty: np.ndarray | float) -> np.ndarray:
+    """Of the raised products, from their factor: a third of the work of solving for every column of the identity."""
+    factor, lower = _factor(gram, penalty)
+    (invert,) = get_lapack_funcs(("potri",), (factor,))
+    half, failed = invert(factor, lower=lower, overwrite_c=True)
+    if failed:
+        raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
+    half = np.tril(half) if lower else np.triu(half)  # the other triangle still holds what it held
+    half += half.T
+    half[np.diag_indices_from(half)] /= 2
+    return half
 
 
 def _factor(products: np.ndarray, penalty: np.ndarray | float):
