@@ -13,13 +13,14 @@ SIGNIFICANT = 3.84  # of twice the gain in log-likelihood: chi-squared with one 
 WANTED = 0.98  # share of right answers among those that are given
 
 
-def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0) -> float:
     """The number that logits have to be divided by for their softmax to be as sure as it is right.
 
     Args:
         logits: Array of shape (pictures, classes), of pictures that were not trained on. Logarithms of probabilities
             will do: then it is a factor to the temperature that these have been made at.
         targets: Class number of each picture.
+        noise: Share of labels that are known to be drawn by lot; the model need not foresee these. Defaults to 0.
 
     If every picture is named right, no temperature would be low enough; each is then taken to be right with a chance of
     (n + 1) / (n + 2), which is what n successes in a row leave to believe in.
@@ -32,6 +33,8 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
     def surprise(log_temperature: float) -> float:
         likely = log_softmax(logits / np.exp(log_temperature), axis=1)
+        if noise:
+            likely = np.log((1 - noise) * np.exp(likely) + noise / classes)
         own = likely[np.arange(count), targets]
         return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
 
@@ -89,18 +92,33 @@ def _as_sure(predictions: pd.DataFrame, labels: list[str], p: np.ndarray) -> pd.
     return predictions.assign(confidence=p.max(axis=1), **columns)
 
 
-def scaling(predictions: pd.DataFrame) -> tuple[float, float]:
+def scaling(predictions: pd.DataFrame, noise: float | None = None) -> tuple[float, float]:
     """The factor to a model's temperature that makes it as sure as it is right, and the share of labels drawn by lot.
 
     Args:
         predictions: From `evaluation.predictions`, of the validation pictures.
+        noise: The share, if it is known from more pictures (`label_noise`). Defaults to fitting it here.
 
     Returns:
         The factor, for `tempered`: 1 if the model is already as sure as it is right. The share, for `by_labels`: 0 if
         the labels can be trusted. See `fit_noisy`.
     """
     labels, p = probabilities(predictions)
-    return fit_noisy(_logarithms(p), class_numbers(predictions.label, labels))
+    logits, targets = _logarithms(p), class_numbers(predictions.label, labels)
+    return fit_noisy(logits, targets) if noise is None else (fit_temperature(logits, targets, noise), noise)
+
+
+def label_noise(given: pd.Series, probabilities: pd.DataFrame) -> float:
+    """The share of labels that look as if drawn by lot, which any model of the same pictures has to allow for.
+
+    Args:
+        given: The label of each picture.
+        probabilities: One column per class, of models that have not seen the picture: see `review.leave_one_out`.
+
+    Returns:
+        0 if there is no clear sign of any; see `fit_noisy`.
+    """
+    return fit_noisy(_logarithms(probabilities.to_numpy()), class_numbers(given, list(probabilities)))[1]
 
 
 def by_labels(predictions: pd.DataFrame, share: float) -> pd.DataFrame:

@@ -35,6 +35,23 @@ def test_the_temperature_is_the_best_of_a_fine_grid():
     assert calibration.scaling(answers)[0] == pytest.approx(grid[np.argmin(surprise)], rel=2e-3)
 
 
+def test_a_temperature_that_allows_for_wrong_labels_is_that_of_the_right_ones():
+    raw = model(20_000, overconfident=3, wrong_labels=0.2)
+    logits = np.log(raw[[f"p_{label}" for label in LABELS]].to_numpy())
+    targets = raw.label.map(LABELS.index).to_numpy()
+    share = 0.2 * 3 / 2  # of labels drawn by lot among three classes a third comes out right
+    assert calibration.fit_temperature(logits, targets, share) == pytest.approx(3, rel=0.1)
+    assert calibration.fit_temperature(logits, targets) > 4
+    assert calibration.scaling(raw, share) == (calibration.fit_temperature(logits, targets, share), share)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.06, 0.2])
+def test_the_share_of_labels_by_lot_is_found_from_what_unseen_pictures_look_like(wrong):
+    raw = model(3000, wrong_labels=wrong)
+    said = raw[[f"p_{label}" for label in LABELS]].set_axis(LABELS, axis=1)
+    assert calibration.label_noise(raw.label, said) == pytest.approx(wrong * 3 / 2, abs=0.03)
+
+
 def test_scaling_mends_an_overconfident_model_and_changes_no_answer():
     raw = model(overconfident=4)
     scaled = calibration.tempered(raw, calibration.scaling(raw)[0])
