@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import answered
+from scipy.special import softmax
 
-from sneakerlib import catalog, clean, corrections, engines, heads, models, review, sample
+from sneakerlib import calibration, catalog, clean, corrections, engines, heads, models, review, sample
 from sneakerlib.catalog import class_numbers
 
 pytestmark = pytest.mark.notebooks
@@ -15,21 +18,28 @@ CONFIDENCE = 0.8  # notebook 06's
 
 @dataclass
 class Reviewed:
-    """One sample: which planted labels were found, in the order of the suspects which were right, and test accuracy."""
+    """One sample: which planted labels were found, in the order of the suspects which were right, and test answers.
+
+    The answers, by labels as they are: from a head that learned from the labels as they were, from one that learned
+    from the corrected ones, and those of the first once they allow for wrong labels.
+    """
 
     found: np.ndarray
     hits: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    before: pd.DataFrame
+    after: pd.DataFrame
+    allowing: pd.DataFrame
 
 
-def accuracy(corrected, pictures, features, labels):
-    """Whether each test picture gets the label that it has, from a linear head on the training pictures."""
-    rows = catalog.usable(corrected, "train")
-    test = catalog.usable(pictures, "test")
-    seen, unseen = (np.stack([features[path] for path in some.path]) for some in (rows, test))
-    kernel, bias = heads.solve_head(seen, class_numbers(rows.label, labels))
-    return (unseen @ kernel + bias).argmax(axis=1) == class_numbers(test.label, labels)
+def answers(corrected, pictures, features, labels, noise=0.0):
+    """What a linear head on the training pictures says of the test pictures, scaled on validation pictures."""
+    parts = catalog.usable(corrected, "train"), catalog.usable(pictures, "val"), catalog.usable(pictures, "test")
+    (seen, targets), (val, wanted), (test, given) = (
+        (np.stack([features[path] for path in rows.path]), class_numbers(rows.label, labels)) for rows in parts
+    )
+    kernel, bias = heads.solve_head(seen, targets)
+    temperature = calibration.fit_temperature(val @ kernel + bias, wanted, noise)
+    return answered(given, softmax((test @ kernel + bias) / temperature, axis=1), labels)
 
 
 def reviewed(folder, classes, seed):
@@ -48,11 +58,15 @@ def reviewed(folder, classes, seed):
     doubted = suspects.path[suspects.why.eq("label")]
     wrong = defect[rows.path[rows.issue.eq("")]].loc[lambda found: found.eq("wrong-label")]
     labels = list(probabilities)
+    known = rows[rows.issue.eq("")]
+    unseen = review.leave_one_out(np.stack([features[path] for path in known.path]), known)
+    noise = calibration.label_noise(known.label, unseen)
     return Reviewed(
         wrong.index.isin(doubted),
         doubted.map(defect).isin(["wrong-label", "off-topic"]).to_numpy(),
-        accuracy(pictures, pictures, features, labels),
-        accuracy(corrected, pictures, features, labels),
+        answers(pictures, pictures, features, labels),
+        answers(corrected, pictures, features, labels),
+        calibration.by_labels(answers(pictures, pictures, features, labels, noise), noise),
     )
 
 
@@ -73,6 +87,12 @@ def test_the_first_half_of_the_ranking_is_nearly_all_wrong_labels(samples):
 
 
 def test_learning_from_corrected_labels_does_better_on_the_test_as_it_is(samples):
-    gains = [one.after.sum() - one.before.sum() for one in samples]
+    gains = [one.after.correct.sum() - one.before.correct.sum() for one in samples]
     assert sum(gains) > 0
-    print([(len(one.before), one.before.mean(), one.after.mean()) for one in samples])
+
+
+def test_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_is_right_by_the_labels_as_they_are(samples):
+    before, allowing = (pd.concat([getattr(one, name) for one in samples]) for name in ("before", "allowing"))
+    error = calibration.expected_calibration_error(allowing)
+    assert error < calibration.expected_calibration_error(before)
+    assert error <= calibration.chance_error(allowing)[1]
