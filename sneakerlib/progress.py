@@ -31,8 +31,8 @@ def _shell():
 
 def bar(total: int, doing: str, show: bool = True) -> tqdm:
     """The bar itself, for work that does not come one after another; arguments as for `watch`."""
-    if _shell():  # a saved notebook keeps every state of the bar: few of them
-        options = {"file": sys.stdout, "disable": not show, "mininterval": 5}
+    if _shell():  # a saved notebook keeps every state of the bar: few of them, and none of what is done in no time
+        options = {"file": sys.stdout, "disable": not show, "mininterval": 5, "delay": 1}
     else:
         options = {"disable": None if show else True, "mininterval": 0.5}
     return tqdm(None, doing, total, leave=False, unit=" pictures", **options)
