@@ -33,6 +33,9 @@ def test_the_chosen_model_is_as_sure_as_it_is_right_about_the_pictures(scores):
     """By the true labels: of labels that are wrong nobody can be unsure beforehand, see the notebook."""
     assert scores["ece"]["after scaling, by the true labels"] <= 0.03
     assert scores["ece"]["after scaling"] < scores["ece"]["as trained"]
+    (allowing,) = (error for name, error in scores["ece"].items() if name.startswith("allowing"))
+    assert allowing < scores["ece"]["after scaling"]
+    assert allowing <= scores["ece_by_chance"][1]
 
 
 def test_what_is_answered_when_it_may_be_unsure_is_right(scores):
