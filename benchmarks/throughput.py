@@ -1,7 +1,7 @@
 """Where the time of a training goes: pictures per second of every step at four sizes, and how cost grows with pictures.
 
 python benchmarks/throughput.py [PICTURES ...]; the sizes are 96, 128, 160 and 224 pixels, the growth is measured for
-the numbers of pictures given (1,000 and 10,000 unless told otherwise; 50,000 takes half an hour). Everything is drawn
+the numbers of pictures given (1,000 and 10,000 unless told otherwise; 50,000 takes five minutes). Everything is drawn
 here; nothing is needed from outside.
 """
 
