@@ -34,7 +34,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0)
     def surprise(log_temperature: float) -> float:
         likely = log_softmax(logits / np.exp(log_temperature), axis=1)
         if noise:
-            likely = np.log((1 - noise) * np.exp(likely) + noise / classes)
+            likely = np.log(_allowing(np.exp(likely), noise))
         own = likely[np.arange(count), targets]
         return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
 
@@ -86,6 +86,11 @@ def probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     return [column[2:] for column in columns], predictions[columns].to_numpy()
 
 
+def _allowing(p: np.ndarray, share: float) -> np.ndarray:
+    """Probabilities of what a picture is labelled, from those of what it is, if a share of labels is drawn by lot."""
+    return (1 - share) * p + share / p.shape[1]
+
+
 def _as_sure(predictions: pd.DataFrame, labels: list[str], p: np.ndarray) -> pd.DataFrame:
     """The same answers with other probabilities."""
     columns = {f"p_{label}": p[:, at] for at, label in enumerate(labels)}
@@ -129,8 +134,7 @@ def by_labels(predictions: pd.DataFrame, share: float) -> pd.DataFrame:
         share: Of the labels, from `scaling`.
     """
     labels, p = probabilities(predictions)
-    p = (1 - share) * p + share / len(labels)
-    return _as_sure(predictions, labels, p)
+    return _as_sure(predictions, labels, _allowing(p, share))
 
 
 def tempered(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:

@@ -247,7 +247,7 @@ def _seen(part: keras.Model, picture, flip: bool):
     if flip:
         mirror = Mirror(name=f"mirrored_{part.name}")(view)
         said = layers.Average(name=f"both_{part.name}")([said, part(mirror)])
-    return layers.Identity(name=f"views_{part.name}")(said)
+    return layers.Identity(name=f"views_{part.name}")(said)  # `parts` finds layers by what they say, not whole networks
 
 
 def features(model: keras.Model) -> keras.Model:

@@ -268,12 +268,12 @@ def _portions(count: int) -> list[slice]:
 
 def _inverse(gram: np.ndarray, penalty: np.ndarray | float) -> np.ndarray:
     """Of the raised products, from their factor: a third of the work of solving for every column of the identity."""
-    factor, lower = _factor(gram, penalty)
+    factor, _ = _factor(gram, penalty)  # in the upper triangle
     (invert,) = get_lapack_funcs(("potri",), (factor,))
-    half, failed = invert(factor, lower=lower, overwrite_c=True)
+    half, failed = invert(factor, overwrite_c=True)
     if failed:
         raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
-    half = np.tril(half) if lower else np.triu(half)  # the other triangle still holds what it held
+    half = np.triu(half)  # the other triangle still holds what it held
     half += half.T
     half[np.diag_indices_from(half)] /= 2
     return half
