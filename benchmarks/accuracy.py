@@ -25,13 +25,14 @@ from sneakerlib import auto, calibration, catalog, clean, doubts, evaluation, he
 from sneakerlib.backbones import LITES
 
 ONE, ALL = ("efficientnet-lite0",), tuple(LITES)
-BEST = "Lite0 to 2, 288 and 384 px, regions"
-WAYS = {  # networks, pixels, whether they describe regions of a picture by themselves
-    "Lite0, 224 px": (ONE, (224,), False),
-    "Lite0, 288 px": (ONE, (auto.LARGE,), False),
-    "Lite0, 288 px, regions": (ONE, (auto.LARGE,), True),
-    "Lite0 to 2, 288 px, regions": (ALL, (auto.LARGE,), True),  # the second that the recipe `auto` tries
-    BEST: (ALL, (auto.LARGE, 384), True),
+BEST = "Lite0 to 2, 288 and 384 px, regions, mirrored"
+WAYS = {  # networks, pixels, and what `models.second_order` is asked for beside
+    "Lite0, 224 px": (ONE, (224,), {}),
+    "Lite0, 288 px": (ONE, (auto.LARGE,), {}),
+    "Lite0, 288 px, regions": (ONE, (auto.LARGE,), {"regions": True}),
+    "Lite0 to 2, 288 px, regions": (ALL, (auto.LARGE,), {"regions": True}),  # the second that the recipe `auto` tries
+    "Lite0 to 2, 288 and 384 px, regions": (ALL, (auto.LARGE, 384), {"regions": True}),
+    BEST: (ALL, (auto.LARGE, 384), {"regions": True, "flip": True}),
 }
 EPOCHS = 6  # of fine-tuning, as the recipe has it
 
@@ -68,11 +69,11 @@ def main() -> None:
                 report(name, *said[name], some, trusted)
 
 
-def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, sizes: tuple, regions: bool) -> np.ndarray:
+def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, sizes: tuple, more: dict) -> np.ndarray:
     """Inner products of all pictures."""
     begun = time.monotonic()
     networks = [models.backbone(backbone, size) for size in sizes for backbone in backbones]
-    gram = products_of(models.second_order(networks, ["a", "b"], regions=regions), rows, cache)
+    gram = products_of(models.second_order(networks, ["a", "b"], **more), rows, cache)
     print(f"{name}: {len(rows)} pictures described in {time.monotonic() - begun:.0f} s", flush=True)
     return gram
 
@@ -141,13 +142,14 @@ def chosen(inner: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[
     What names most of the left-out pictures as they are labelled; twins are left out together.
     """
     scale = float(np.diag(inner).mean())  # mean squared length
-    found = {strength: ridge.left_out(inner, targets, strength * scale, 1, groups) for strength in ridge.STRENGTHS}
-    best = max(found, key=lambda strength: right(found[strength], targets))
-    counts = ridge.trust(found[best], targets)
-    trusting = ridge.left_out(inner, targets, best * scale, counts, groups)
-    if right(trusting, targets) > right(found[best], targets):
-        return best, counts, trusting
-    return best, 1, found[best]
+
+    def left_out(strength: float, counts: np.ndarray | int = 1) -> np.ndarray:
+        return ridge.left_out(inner, targets, strength * scale, counts, groups)
+
+    best, said = ridge.strongest(left_out, targets)
+    counts = ridge.trust(said, targets)
+    trusting = left_out(best, counts)
+    return (best, counts, trusting) if right(trusting, targets) > right(said, targets) else (best, 1, said)
 
 
 def right(said: np.ndarray, targets: np.ndarray) -> int:
@@ -164,9 +166,9 @@ def report(name: str, p: np.ndarray, noise: np.ndarray, rows: pd.DataFrame, trus
     """Print accuracy with its interval, what it is where another model does not doubt the label, and the ECE."""
     correct = p.argmax(1) == numbers(rows)
     low, high = evaluation.wilson_interval(int(correct.sum()), len(correct))
-    answers = pd.DataFrame({"confidence": p.max(1), "correct": correct})
-    allowing = answers.assign(confidence=(1 - noise) * answers.confidence + noise / p.shape[1])
-    error, allowed = (calibration.expected_calibration_error(one) for one in (answers, allowing))
+    by_labels = calibration.allowing(p, noise[:, None])
+    answers = (pd.DataFrame({"confidence": each.max(1), "correct": correct}) for each in (p, by_labels))
+    error, allowed = (calibration.expected_calibration_error(each) for each in answers)
     print(
         f"{p.shape[1]:>3} classes {len(correct):>6} pictures {correct.mean():.4f} ({low:.4f} to {high:.4f}), "
         f"{correct[trusted].mean():.4f} of {trusted.sum()} with undoubted labels, ECE {error:.3f}, "

@@ -34,7 +34,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0)
     def surprise(log_temperature: float) -> float:
         likely = log_softmax(logits / np.exp(log_temperature), axis=1)
         if noise:
-            likely = np.log(_allowing(np.exp(likely), noise))
+            likely = np.log(allowing(np.exp(likely), noise))
         own = likely[np.arange(count), targets]
         return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
 
@@ -86,8 +86,13 @@ def probabilities(predictions: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     return [column[2:] for column in columns], predictions[columns].to_numpy()
 
 
-def _allowing(p: np.ndarray, share: float) -> np.ndarray:
-    """Probabilities of what a picture is labelled, from those of what it is, if a share of labels is drawn by lot."""
+def allowing(p: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """Probabilities of what a picture is labelled, from those of what it is, if a share of labels is drawn by lot.
+
+    Args:
+        p: Of shape (pictures, classes).
+        share: One for all, or of shape (pictures, 1).
+    """
     return (1 - share) * p + share / p.shape[1]
 
 
@@ -134,7 +139,7 @@ def by_labels(predictions: pd.DataFrame, share: float) -> pd.DataFrame:
         share: Of the labels, from `scaling`.
     """
     labels, p = probabilities(predictions)
-    return _as_sure(predictions, labels, _allowing(p, share))
+    return _as_sure(predictions, labels, allowing(p, share))
 
 
 def tempered(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:

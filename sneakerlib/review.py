@@ -73,12 +73,11 @@ def leave_one_out(features: ridge.Features, rows: pd.DataFrame) -> pd.DataFrame:
     labels = sorted(known.label.unique())
     targets = class_numbers(known.label, labels)
     solver = ridge.solver(features if used.all() else features[np.flatnonzero(used)], targets)
-    tried = {strength: solver.left_out(strength, known.group.to_numpy()) for strength in ridge.STRENGTHS}
-    best = max(tried, key=lambda strength: (tried[strength].argmax(axis=1) == targets).mean())
     said = np.zeros((len(rows), len(labels)))
-    said[used] = tried[best]
+    groups = known.group.to_numpy()
+    strength, said[used] = ridge.strongest(lambda strength: solver.left_out(strength, groups), targets)
     if not used.all():
-        said[~used] = ridge.answers(features[np.flatnonzero(~used)], solver.solve(best))
+        said[~used] = ridge.answers(features[np.flatnonzero(~used)], solver.solve(strength))
     p = softmax(said / calibration.fit_temperature(said[used], targets), axis=1)
     return pd.DataFrame(p, index=rows.index, columns=labels)
 
