@@ -169,3 +169,10 @@ def test_the_share_is_found_at_whatever_scale_the_answers_come(scale):
     temperature, share = calibration.fit_noisy(scale * logits, raw.label.map(LABELS.index).to_numpy())
     assert temperature == pytest.approx(scale, rel=0.1)
     assert share == pytest.approx(0.15, abs=0.03)
+
+
+def test_labels_by_lot_are_allowed_for_picture_by_picture():
+    p = np.array([[0.9, 0.1], [0.9, 0.1]])
+    mixed = calibration.allowing(p, np.array([[0.0], [0.2]]))
+    assert np.allclose(mixed, [[0.9, 0.1], [0.82, 0.18]])
+    assert np.allclose(mixed[1:], calibration.allowing(p[1:], 0.2))

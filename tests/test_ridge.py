@@ -118,3 +118,14 @@ def test_vectors_side_by_side_give_what_one_array_gives(data, way, monkeypatch):
     assert np.allclose(one.solve(0.3), other.solve(0.3), atol=1e-5)
     assert np.allclose(one.left_out(0.3), other.left_out(0.3), atol=1e-5)
     assert np.allclose(ridge.answers(features, one.solve(0.3)), ridge.answers(beside, one.solve(0.3)), atol=1e-5)
+
+
+def test_the_strength_is_the_one_that_names_most_of_what_was_left_out(data):
+    features, targets = data
+    wrong = np.where(np.arange(60) < 12, (targets + 1) % 3, targets)
+    solver = ridge.Dual(features, wrong)
+    strength, said = ridge.strongest(solver.left_out, wrong)
+    right = [(solver.left_out(each).argmax(axis=1) == wrong).sum() for each in ridge.STRENGTHS]
+    assert max(right) > min(right)
+    assert strength == ridge.STRENGTHS[int(np.argmax(right))]
+    assert np.array_equal(said, solver.left_out(strength))
