@@ -10,6 +10,7 @@ from sneakerlib.catalog import class_numbers
 
 BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 SIGNIFICANT = 3.84  # of twice the gain in log-likelihood: chi-squared with one degree of freedom, at 5 %
+NEARLY = 1e-3  # of a log-likelihood: nothing, beside what is significant
 WANTED = 0.98  # share of right answers among those that are given
 
 
@@ -45,7 +46,8 @@ def fit_noisy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     """Temperature, and the share of labels that were drawn by lot: what makes the given labels likeliest.
 
     Wrong labels make a plain `fit_temperature` too timid: one surprise that was sure costs more than a hundred pictures
-    that could have been named more surely. The share is nothing unless it is significant.
+    that could have been named more surely. The share is nothing unless it is significant, and unless it leaves a best
+    temperature: a handful of pictures, each named right or called wrong by lot, would be likelier the surer they are.
 
     Args:
         logits: See `fit_temperature`.
@@ -56,7 +58,10 @@ def fit_noisy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
     plain = fit_temperature(logits, targets)
     likely = log_softmax(logits / plain, axis=1)[np.arange(len(targets)), targets].sum()
     noisy, share, noisy_likely = _by_lot(logits, targets, plain)
-    return (noisy, share) if 2 * (noisy_likely - likely) > SIGNIFICANT else (plain, 0.0)
+    if 2 * (noisy_likely - likely) <= SIGNIFICANT:
+        return plain, 0.0
+    surer = np.log(sum(_parts(logits, targets, noisy / 10, share))).sum()
+    return (noisy, share) if surer < noisy_likely - NEARLY else (plain, 0.0)
 
 
 def _by_lot(logits: np.ndarray, targets: np.ndarray, plain: float) -> tuple[float, float, float]:

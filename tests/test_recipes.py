@@ -64,9 +64,7 @@ def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(table, tmp
 
 @pytest.mark.parametrize("recipe", ["frozen", "second-order", "fine-tune-top"])
 def test_a_trained_model_knows_how_sure_it_may_be(table, tmp_path, recipe):
-    # One network for second-order: two name two of nine pictures wrong and all others surely, and if a third of the
-    # labels may be by lot, no temperature is then the best.
-    train(table, recipe, tmp_path / "m", cache=tmp_path / "c", **PLAIN if recipe == "second-order" else {})
+    train(table, recipe, tmp_path / "m", cache=tmp_path / "c")
     saved = modelfolder.load(tmp_path / "m")
     seen = evaluation.predictions(saved, table, "val")
     assert calibration.scaling(seen)[0] == pytest.approx(1, rel=0.02)
