@@ -27,7 +27,8 @@ def ways(backbones: tuple[str, ...]) -> list[tuple[str, dict]]:
     if backbones == (models.OFFLINE,):
         backbones = tuple(name for name in LITES if installed(name))
     large = {"backbones": backbones, "sizes": (LARGE,), "regions": True}
-    return [("second-order", {}), ("second-order", large), ("tuned-second-order", large)]
+    both = large | {"trim": True}
+    return [("second-order", {}), ("second-order", large), ("second-order", both), ("tuned-second-order", both)]
 
 
 def best(task: Task) -> tuple[str, keras.Model, pd.DataFrame, dict]:
@@ -59,8 +60,8 @@ def best(task: Task) -> tuple[str, keras.Model, pd.DataFrame, dict]:
             continue
         model, history = RECIPES[recipe].run(one)
         score, spent = modelfolder.reached(history), round(time.monotonic() - begun, 1)
-        settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip, "regions": one.regions}
-        settings["final"] = one.final
+        settings = {"backbones": one.backbones, "sizes": one.sizes, "flip": one.flip}
+        settings |= {"regions": one.regions, "trim": one.trim, "final": one.final}
         tried.append({"recipe": recipe, "val_accuracy": score, "seconds": spent, **settings})
         _say(task, f"{recipe} of {'+'.join(one.backbones)}: {score:.3f} on validation after {spent:.0f} s")
         if found is None or score > found[0]:
@@ -77,7 +78,9 @@ def describing(task: Task, recipe: str) -> float:
     if recipe == "tuned-second-order":  # with the weights to come, it takes as long as with these
         looks.append((task.backbones[0], tuning.larger(tuning.SIZES[-1])))
     backbones = [models.backbone(name, size) for name, size in looks]
-    network = models.features(models.second_order(backbones, task.labels, task.flip, regions=task.regions))
+    trimmed = backbones if task.trim else []
+    network = models.second_order(backbones, task.labels, task.flip, regions=task.regions, trimmed=trimmed)
+    network = models.features(network)
     return sum(engines.seconds(part, rows, task.cache) for part in models.parts(network))
 
 

@@ -102,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
     sub.add_argument("--flip", action="store_true", help="answer for the mean of a picture and its mirror image")
     sub.add_argument("--regions", action="store_true", help="second-order: describe parts of a picture by themselves")
+    sub.add_argument("--trim", action="store_true", help="second-order: look at what stands out from its border, too")
     sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
     text = "keep small copies of the training pictures in MODEL, so that serve can show similar ones to whoever asks"
     sub.add_argument("--examples", action="store_true", help=text)
@@ -236,6 +237,7 @@ def _train(options):
         minutes=options.minutes,
         flip=options.flip,
         regions=options.regions,
+        trim=options.trim,
         balanced=options.class_weights,
         final=options.final,
         logs=options.logs,

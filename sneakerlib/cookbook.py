@@ -32,6 +32,7 @@ class Task:
         minutes: A budget for recipes that can use one, or None.
         flip: Answer for a picture and its mirror image, and take the mean.
         regions: Describe three regions of the picture by themselves; for second-order recipes.
+        trim: Look at what stands out from the picture's border as well; for second-order recipes.
         balanced: Let every class count alike.
         final: Train on validation pictures, too, once everything is chosen.
         seed: Of everything drawn by lot.
@@ -49,6 +50,7 @@ class Task:
     minutes: float | None
     flip: bool
     regions: bool
+    trim: bool
     balanced: bool
     final: bool
     seed: int
@@ -129,9 +131,10 @@ def _second_order(task: Task) -> Trained:
 def _solve_second_order(task: Task, parts: list[keras.Model]) -> Trained:
     channels = models.MOST_CHANNELS
     if len(usable(task.catalog, "train")) > MANY:
-        views = len(parts) * (len(models.REGIONS) if task.regions else 1)
+        views = len(parts) * (len(models.REGIONS) if task.regions else 1) * (2 if task.trim else 1)
         channels = int(math.sqrt(FEWER_NUMBERS / views))
-    model = models.second_order(parts, task.labels, task.flip, channels, task.regions)
+    trimmed = parts if task.trim else []
+    model = models.second_order(parts, task.labels, task.flip, channels, task.regions, trimmed)
     return model, heads.fit_second_order(model, task.describe(model), balanced=task.balanced, final=task.final)
 
 
@@ -229,6 +232,7 @@ class Recipe:
         budget: Whether it takes minutes.
         flip: Whether it can look at mirror images as well.
         regions: Whether it can describe regions of a picture by themselves.
+        trim: Whether it can look at what stands out from a picture's border as well.
     """
 
     run: Callable[[Task], Trained]
@@ -238,16 +242,17 @@ class Recipe:
     budget: bool = False
     flip: bool = False
     regions: bool = False
+    trim: bool = False
 
 
 RECIPES = {
     "linear": Recipe(_linear, 64),
     "scratch": Recipe(_scratch, 64, epochs=30),
     "frozen": Recipe(_frozen, 224),
-    "second-order": Recipe(_second_order, 224, several=True, flip=True, regions=True),
+    "second-order": Recipe(_second_order, 224, several=True, flip=True, regions=True, trim=True),
     "fine-tune-top": Recipe(_fine_tune_top, 224, epochs=8),
     "fine-tune": Recipe(_fine_tune, 160, epochs=6, budget=True, flip=True),
     "tuned-second-order": Recipe(
-        _tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True, regions=True
+        _tuned_second_order, 224, epochs=6, several=True, budget=True, flip=True, regions=True, trim=True
     ),
 }

@@ -10,6 +10,7 @@ import numpy as np
 from sneakerlib import InputError
 from sneakerlib.backbones import OFFLINE, backbone, backbone_names
 from sneakerlib.quiet import keras
+from sneakerlib.trim import Trim
 
 __all__ = [
     "OFFLINE",
@@ -180,6 +181,7 @@ def second_order(
     flip: bool = False,
     channels: int = MOST_CHANNELS,
     regions: bool = False,
+    trimmed: list[keras.Model] | None = None,
 ) -> keras.Model:
     """Put a linear head on the second moments of two late feature maps, of one backbone or of several.
 
@@ -194,18 +196,22 @@ def second_order(
         channels: At most, of one map. Defaults to 192.
         regions: Take the moments of three regions instead of the whole: vectors three times as long, no further pass
             of the network. See `SecondMoment`. Defaults to False.
+        trimmed: Backbones that see what stands out from the picture's border (`trim.Trim`), beside those that see all
+            of it; the same ones, some of them, or others. Defaults to none.
 
     Raises:
         InputError: If a backbone has no two feature maps of different sizes.
     """
     backbones = backbones if isinstance(backbones, list) else [backbones]
-    described = [_moments(backbone, channels, regions) for backbone in backbones]
-    if len(described) == 1 and not flip:  # one flat network: heat maps find its layers at once
-        inputs, x = described[0].input, described[0].output
+    described = {backbone: _moments(backbone, channels, regions) for backbone in [*backbones, *(trimmed or [])]}
+    if len(described) == 1 and not flip and not trimmed:  # one flat network: heat maps find its layers at once
+        inputs, x = described[backbones[0]].input, described[backbones[0]].output
     else:
-        size = max(part.input_shape[1] for part in described)
+        size = max(part.input_shape[1] for part in described.values())
         inputs = keras.Input((size, size, 3), name="picture")
-        x = layers.Concatenate(name=JOINED)([_seen(part, inputs, flip) for part in described])
+        views = [_seen(described[backbone], inputs, flip) for backbone in backbones]
+        views += [_seen(described[backbone], inputs, flip, trim=True) for backbone in trimmed or []]
+        x = layers.Concatenate(name=JOINED)(views)
     name = "_".join(dict.fromkeys(backbone.name for backbone in backbones))
     return keras.Model(inputs, layers.Dense(len(labels), name="logits")(x), name=name)
 
@@ -238,16 +244,18 @@ def _moments(backbone: keras.Model, channels: int, regions: bool) -> keras.Model
     return keras.Model(backbone.input, layers.Concatenate(name="second_moments")(moments), name=name)
 
 
-def _seen(part: keras.Model, picture, flip: bool):
-    """What one network makes of a picture at its own size, perhaps of its mirror image, too."""
-    size, view = part.input_shape[1], picture
-    if size != picture.shape[1]:
-        view = layers.Resizing(size, size, name=f"whole_to_{part.name}")(picture)
+def _seen(part: keras.Model, picture, flip: bool, trim: bool = False):
+    """What one network makes of a picture, or of what stands out in it, at its own size; perhaps mirrored, too."""
+    size, view, name = part.input_shape[1], picture, f"trimmed_{part.name}" if trim else part.name
+    if trim:
+        view = Trim(size, name=f"to_{name}")(picture)
+    elif size != picture.shape[1]:
+        view = layers.Resizing(size, size, name=f"whole_to_{name}")(picture)
     said = part(view)
     if flip:
-        mirror = Mirror(name=f"mirrored_{part.name}")(view)
-        said = layers.Average(name=f"both_{part.name}")([said, part(mirror)])
-    return layers.Identity(name=f"views_{part.name}")(said)  # `parts` finds layers by what they say, not whole networks
+        mirror = Mirror(name=f"mirrored_{name}")(view)
+        said = layers.Average(name=f"both_{name}")([said, part(mirror)])
+    return layers.Identity(name=f"views_{name}")(said)  # `parts` finds layers by what they say, not whole networks
 
 
 def features(model: keras.Model) -> keras.Model:

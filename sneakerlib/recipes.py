@@ -41,6 +41,7 @@ def train(
     minutes: float | None = None,
     flip: bool = False,
     regions: bool = False,
+    trim: bool = False,
     balanced: bool = False,
     final: bool = False,
     logs: str | Path | None = None,
@@ -66,6 +67,8 @@ def train(
         flip: Answer for the mean of a picture and its mirror image. Defaults to False.
         regions: For second-order recipes: describe the middle and both halves of a picture by themselves. Defaults to
             False.
+        trim: For second-order recipes: look at what stands out from a picture's border as well, see `trim.Trim`.
+            Defaults to False.
         balanced: Let every class count alike, however many pictures it has. Defaults to False.
         final: Once everything is chosen, train on validation pictures as well. The history still tells what came out
             without them. Defaults to False.
@@ -87,7 +90,7 @@ def train(
     modelfolder.check_target(out)
     backbones, sizes = tuple(str(backbone).split(",")), _sizes(size)
     given = {"backbone": len(backbones) > 1, "size": len(sizes) > 1, "epochs": epochs, "minutes": minutes}
-    _fits(recipe, given | {"flip": flip, "regions": regions, "logs": logs})
+    _fits(recipe, given | {"flip": flip, "regions": regions, "trim": trim, "logs": logs})
     row = cookbook.RECIPES["tuned-second-order" if recipe == "auto" else recipe]
     epochs = row.epochs if epochs is None else epochs
     sizes = sizes or (row.size,)
@@ -99,7 +102,7 @@ def train(
         raise InputError(f"minutes must be more than 0, not {minutes:g}")
     cache = Path(cache or cache_folder())
     settings = {"backbones": backbones, "sizes": sizes, "epochs": epochs, "minutes": minutes}
-    settings |= {"flip": flip, "regions": regions, "balanced": balanced, "final": final}
+    settings |= {"flip": flip, "regions": regions, "trim": trim, "balanced": balanced, "final": final}
     checkpoint = cache / f"training-{_digest(catalog, recipe, settings, seed)}"
     task = cookbook.Task(
         catalog, labels, seed=seed, cache=cache, checkpoint=checkpoint, logs=logs, progress=progress, **settings
@@ -158,6 +161,7 @@ def _fits(recipe: str, given: dict) -> None:
         why |= {} if row.budget else {"minutes": f"the recipe {recipe} takes no budget of minutes"}
         why |= {} if row.flip else {"flip": f"the recipe {recipe} does not look at mirror images"}
         why |= {} if row.regions else {"regions": f"the recipe {recipe} does not look at regions of a picture"}
+        why |= {} if row.trim else {"trim": f"the recipe {recipe} does not trim pictures"}
         why |= {} if row.epochs and recipe != "fine-tune-top" else {"logs": f"the recipe {recipe} writes no logs"}
         why = {name: reason for name, reason in why.items() if given[name] not in (None, False)}
     for name, reason in why.items():

@@ -110,7 +110,8 @@ def test_labels_that_are_wrong_for_certain_count_little():
 
 def test_a_second_order_head_survives_saving(table, tmp_path):
     labels = sorted(set(table.label))
-    model = models.second_order([models.backbone(size=64), models.backbone(size=96)], labels, flip=True, regions=True)
+    parts = [models.backbone(size=64), models.backbone(size=96)]
+    model = models.second_order(parts, labels, flip=True, regions=True, trimmed=parts[:1])
     described = heads.describe(table, labels, models.features(model), cache=tmp_path / "cache", progress=False)
     history = heads.fit_second_order(model, described)
     modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")

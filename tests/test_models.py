@@ -13,6 +13,7 @@ from PIL import Image
 from sneakerlib import InputError, engines, models, weights
 from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.quiet import keras
+from sneakerlib.trim import Trim
 
 MILITARY_UNIFORM = 652  # ImageNet's class of the photograph of Rear Admiral Hopper that comes with matplotlib
 
@@ -245,6 +246,19 @@ def test_several_backbones_see_one_picture_each_at_its_size_and_its_mirror_image
     assert np.allclose(found[:, -mean.shape[1] :], mean, atol=1e-5)
     assert np.allclose(model.predict_on_batch(picture[:, :, ::-1]), found, atol=1e-5)
     assert found.shape[1] == 2 * mean.shape[1]  # Lite0 and Lite1 have maps of equal depth
+
+
+def test_what_stands_out_is_seen_beside_the_whole_picture_whose_description_stays_the_same():
+    parts = [models.backbone(size=64), models.backbone("efficientnet-lite1", 96)]
+    picture = np.full((1, 96, 96, 3), 255, "float32")
+    picture[:, 20:60, 10:90] = np.random.default_rng(0).integers(0, 200, (40, 80, 3))
+    both, whole = (models.features(models.second_order(parts, ["a"], trimmed=some)) for some in (parts[:1], None))
+    alone = models.features(models.second_order(parts[0], ["a"])).predict_on_batch(np.asarray(Trim(64)(picture)))
+    wanted = np.concatenate([whole.predict_on_batch(picture), alone], axis=1)
+    assert np.allclose(both.predict_on_batch(picture), wanted, atol=1e-5)
+    prints = [engines.fingerprint(part) for part in models.parts(both)]
+    assert prints[:2] == [engines.fingerprint(part) for part in models.parts(whole)]
+    assert len(set(prints)) == len({part.name for part in models.parts(both)}) == 3
 
 
 def moments_by_hand(positions: np.ndarray) -> np.ndarray:
