@@ -4,7 +4,7 @@ from sneakerlib.quiet import keras
 
 layers, ops = keras.layers, keras.ops
 
-# Set by looking at product photographs on white, and not tuned.
+# Set once, by judgement, and not tuned.
 APART = 20  # of 255: so far from the border's colour, in one of three channels, stands out; JPEG noise is weaker
 ENOUGH = 0.01  # of the pixels in a row or column: fewer are dust
 MARGIN = 0.03  # of what is left, is added on every side
