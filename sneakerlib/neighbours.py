@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from sneakerlib import evaluation
 
@@ -63,3 +65,20 @@ def confusions(
     table = pd.DataFrame(found, columns=["path", "label", "title", "wrong"])
     table.attrs = dict(rows.attrs)
     return table
+
+
+def on_a_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
+    """A place for each picture, so that pictures that look alike lie side by side.
+
+    By t-SNE (van der Maaten and Hinton 2008, "Visualizing Data using t-SNE").
+
+    Args:
+        features: Array of shape (pictures, channels), of four pictures or more.
+        seed: For scikit-learn. Defaults to 0.
+
+    Returns:
+        Array of shape (pictures, 2), without a unit. The same on one core as on many.
+    """
+    perplexity = min(30, len(features) // 4)  # scikit-learn's default; no more than there are neighbours
+    with threadpool_limits(1):  # several threads add up in another order, and a map of 400 pictures comes out another
+        return TSNE(perplexity=perplexity, random_state=seed).fit_transform(features)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from sneakerlib import catalog, neighbours, plots
 
@@ -53,3 +54,22 @@ def test_the_table_can_be_shown(table, tmp_path):
     shown = neighbours.confusions(predictions, drawn, usable)
     plots.save(plots.gallery(shown, shown.title, shown.wrong, columns=5), tmp_path / "05_topic__pairs")
     assert len(pd.read_csv(tmp_path / "05_topic__pairs.csv")) == 10
+
+
+def test_a_map_of_pictures_does_not_depend_on_the_number_of_threads():
+    features = np.random.default_rng(0).normal(size=(400, 300)).astype(np.float32)
+    places = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads):
+            places.append(neighbours.on_a_plane(features))
+    assert places[0].shape == (400, 2)
+    assert np.array_equal(places[0], places[1])
+    assert np.array_equal(places[0], places[2])
+
+
+def test_a_map_puts_pictures_that_are_alike_side_by_side():
+    rng = np.random.default_rng(0)
+    features = np.concatenate([rng.normal(centre, 1, (20, 50)) for centre in (0, 5, 10)])
+    place = neighbours.on_a_plane(features)
+    apart = np.linalg.norm(place[:, None] - place, axis=2) + np.diag(np.full(60, np.inf))
+    assert (apart.argmin(axis=1) // 20 == np.arange(60) // 20).all()
