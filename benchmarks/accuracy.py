@@ -25,15 +25,15 @@ from sneakerlib import auto, calibration, catalog, clean, doubts, evaluation, he
 from sneakerlib.backbones import LITES
 
 ONE, ALL = ("efficientnet-lite0",), tuple(LITES)
-BEST = "Lite0 to 2, 288 and 384 px, regions, mirrored, trimmed at 288 px"
-WAYS = {  # networks, pixels, and what `models.second_order` is asked for beside; trimmed: at which of the pixels
+BEST = "Lite0 to 2, 288 and 384 px, regions, mirrored, trimmed"
+WAYS = {  # networks, pixels, and what the recipe `second-order` is asked for beside
     "Lite0, 224 px": (ONE, (224,), {}),
     "Lite0, 288 px": (ONE, (auto.LARGE,), {}),
     "Lite0, 288 px, regions": (ONE, (auto.LARGE,), {"regions": True}),
     "Lite0 to 2, 288 px, regions": (ALL, (auto.LARGE,), {"regions": True}),  # the second that the recipe `auto` tries
     "Lite0 to 2, 288 and 384 px, regions": (ALL, (auto.LARGE, 384), {"regions": True}),
     "Lite0 to 2, 288 and 384 px, regions, mirrored": (ALL, (auto.LARGE, 384), {"regions": True, "flip": True}),
-    BEST: (ALL, (auto.LARGE, 384), {"regions": True, "flip": True, "trimmed": auto.LARGE}),
+    BEST: (ALL, (auto.LARGE, 384), {"regions": True, "flip": True, "trim": True}),
 }
 EPOCHS = 6  # of fine-tuning, as the recipe has it
 STRENGTHS = (0.0125, 0.025, 0.05, 0.1, 0.2)  # of the penalty; where doubted labels count little, weak ones do
@@ -71,12 +71,13 @@ def main() -> None:
                 report(name, *said[name], some, trusted)
 
 
-def described(rows: pd.DataFrame, cache: str, name: str, backbones: tuple, sizes: tuple, more: dict) -> np.ndarray:
+def described(
+    rows: pd.DataFrame, cache: str, name: str, backbones: tuple, sizes: tuple, more: dict[str, bool]
+) -> np.ndarray:
     """Inner products of all pictures."""
     begun = time.monotonic()
     networks = [models.backbone(backbone, size) for size in sizes for backbone in backbones]
-    trimmed = [network for network in networks if network.input_shape[1] == more.get("trimmed")]
-    gram = products_of(models.second_order(networks, ["a", "b"], **more | {"trimmed": trimmed}), rows, cache)
+    gram = products_of(models.second_order(networks, ["a", "b"], **more), rows, cache)
     print(f"{name}: {len(rows)} pictures described in {time.monotonic() - begun:.0f} s", flush=True)
     return gram
 

@@ -78,8 +78,7 @@ def describing(task: Task, recipe: str) -> float:
     if recipe == "tuned-second-order":  # with the weights to come, it takes as long as with these
         looks.append((task.backbones[0], tuning.larger(tuning.SIZES[-1])))
     backbones = [models.backbone(name, size) for name, size in looks]
-    trimmed = backbones if task.trim else []
-    network = models.second_order(backbones, task.labels, task.flip, regions=task.regions, trimmed=trimmed)
+    network = models.second_order(backbones, task.labels, task.flip, regions=task.regions, trim=task.trim)
     network = models.features(network)
     return sum(engines.seconds(part, rows, task.cache) for part in models.parts(network))
 

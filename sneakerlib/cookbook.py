@@ -133,8 +133,7 @@ def _solve_second_order(task: Task, parts: list[keras.Model]) -> Trained:
     if len(usable(task.catalog, "train")) > MANY:
         views = len(parts) * (len(models.REGIONS) if task.regions else 1) * (2 if task.trim else 1)
         channels = int(math.sqrt(FEWER_NUMBERS / views))
-    trimmed = parts if task.trim else []
-    model = models.second_order(parts, task.labels, task.flip, channels, task.regions, trimmed)
+    model = models.second_order(parts, task.labels, task.flip, channels, task.regions, task.trim)
     return model, heads.fit_second_order(model, task.describe(model), balanced=task.balanced, final=task.final)
 
 

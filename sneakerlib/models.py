@@ -181,7 +181,7 @@ def second_order(
     flip: bool = False,
     channels: int = MOST_CHANNELS,
     regions: bool = False,
-    trimmed: list[keras.Model] | None = None,
+    trim: bool = False,
 ) -> keras.Model:
     """Put a linear head on the second moments of two late feature maps, of one backbone or of several.
 
@@ -196,21 +196,21 @@ def second_order(
         channels: At most, of one map. Defaults to 192.
         regions: Take the moments of three regions instead of the whole: vectors three times as long, no further pass
             of the network. See `SecondMoment`. Defaults to False.
-        trimmed: Backbones that see what stands out from the picture's border (`trim.Trim`), beside those that see all
-            of it; the same ones, some of them, or others. Defaults to none.
+        trim: Let every backbone also see what stands out from the picture's border (`trim.Trim`), by itself. Defaults
+            to False.
 
     Raises:
         InputError: If a backbone has no two feature maps of different sizes.
     """
     backbones = backbones if isinstance(backbones, list) else [backbones]
-    described = {backbone: _moments(backbone, channels, regions) for backbone in [*backbones, *(trimmed or [])]}
-    if len(described) == 1 and not flip and not trimmed:  # one flat network: heat maps find its layers at once
-        inputs, x = described[backbones[0]].input, described[backbones[0]].output
+    described = [_moments(backbone, channels, regions) for backbone in backbones]
+    if len(described) == 1 and not flip and not trim:  # one flat network: heat maps find its layers at once
+        inputs, x = described[0].input, described[0].output
     else:
-        size = max(part.input_shape[1] for part in described.values())
+        size = max(part.input_shape[1] for part in described)
         inputs = keras.Input((size, size, 3), name="picture")
-        views = [_seen(described[backbone], inputs, flip) for backbone in backbones]
-        views += [_seen(described[backbone], inputs, flip, trim=True) for backbone in trimmed or []]
+        looks = (False, True) if trim else (False,)
+        views = [_seen(part, inputs, flip, look) for look in looks for part in described]
         x = layers.Concatenate(name=JOINED)(views)
     name = "_".join(dict.fromkeys(backbone.name for backbone in backbones))
     return keras.Model(inputs, layers.Dense(len(labels), name="logits")(x), name=name)
@@ -244,7 +244,7 @@ def _moments(backbone: keras.Model, channels: int, regions: bool) -> keras.Model
     return keras.Model(backbone.input, layers.Concatenate(name="second_moments")(moments), name=name)
 
 
-def _seen(part: keras.Model, picture, flip: bool, trim: bool = False):
+def _seen(part: keras.Model, picture, flip: bool, trim: bool):
     """What one network makes of a picture, or of what stands out in it, at its own size; perhaps mirrored, too."""
     size, view, name = part.input_shape[1], picture, f"trimmed_{part.name}" if trim else part.name
     if trim:

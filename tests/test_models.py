@@ -252,13 +252,16 @@ def test_what_stands_out_is_seen_beside_the_whole_picture_whose_description_stay
     parts = [models.backbone(size=64), models.backbone("efficientnet-lite1", 96)]
     picture = np.full((1, 96, 96, 3), 255, "float32")
     picture[:, 20:60, 10:90] = np.random.default_rng(0).integers(0, 200, (40, 80, 3))
-    both, whole = (models.features(models.second_order(parts, ["a"], trimmed=some)) for some in (parts[:1], None))
-    alone = models.features(models.second_order(parts[0], ["a"])).predict_on_batch(np.asarray(Trim(64)(picture)))
-    wanted = np.concatenate([whole.predict_on_batch(picture), alone], axis=1)
+    both, whole = (models.features(models.second_order(parts, ["a"], trim=trim)) for trim in (True, False))
+    alone = [
+        models.features(models.second_order(part, ["a"])).predict_on_batch(np.asarray(Trim(size)(picture)))
+        for part, size in zip(parts, (64, 96), strict=True)
+    ]
+    wanted = np.concatenate([whole.predict_on_batch(picture), *alone], axis=1)
     assert np.allclose(both.predict_on_batch(picture), wanted, atol=1e-5)
     prints = [engines.fingerprint(part) for part in models.parts(both)]
     assert prints[:2] == [engines.fingerprint(part) for part in models.parts(whole)]
-    assert len(set(prints)) == len({part.name for part in models.parts(both)}) == 3
+    assert len(set(prints)) == len({part.name for part in models.parts(both)}) == 4
 
 
 def moments_by_hand(positions: np.ndarray) -> np.ndarray:
