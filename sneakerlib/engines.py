@@ -138,12 +138,16 @@ def export(model) -> bytes:
 
     from sneakerlib.quiet import silence
 
-    call = tf.function(
+    holder = tf.Module()
+    holder.kept = [variable.value for variable in model.variables]  # else a converter that saves leaves weights out
+    holder.call = tf.function(
         lambda picture: model(picture, training=False),
         input_signature=[tf.TensorSpec([1, *model.input_shape[1:]], tf.float32)],
     )
-    with silence():  # given the model too, the converter would go by way of a SavedModel: the same, in twice the time
-        return tf.lite.TFLiteConverter.from_concrete_functions([call.get_concrete_function()]).convert()
+    with silence():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.call.get_concrete_function()], holder)
+        converter.experimental_lower_to_saved_model = False  # the same by a shorter way: half of the time
+        return converter.convert()
 
 
 def engine(model, cache: str | Path | None = None) -> LiteRT | Keras:
