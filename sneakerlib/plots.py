@@ -185,7 +185,7 @@ def feature_map(place: np.ndarray, labels: pd.Series, marked: pd.Series, mark: s
     """Pictures as points, coloured by class; some of them marked.
 
     Args:
-        place: Array of shape (pictures, 2), such as from scikit-learn's `TSNE`.
+        place: Array of shape (pictures, 2), such as from `neighbours.on_a_plane`.
         labels: The class of each picture.
         marked: Bool per picture.
         mark: What the marked ones are.
