@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from sneakerlib import evaluation
@@ -79,6 +78,8 @@ def on_a_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:
     Returns:
         Array of shape (pictures, 2), without a unit. The same on one core as on many.
     """
+    from sklearn.manifold import TSNE  # a tenth of a second that a server, which asks for neighbours alone, is spared
+
     perplexity = min(30, len(features) // 4)  # scikit-learn's default; no more than there are neighbours
     with threadpool_limits(1):  # several threads add up in another order, and a map of 400 pictures comes out another
         return TSNE(perplexity=perplexity, random_state=seed).fit_transform(features)
