@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
-from sneakerlib import InputError
+from sneakerlib import InputError, memory
 from sneakerlib.pipeline import Batches
 from sneakerlib.progress import watched
 from sneakerlib.quiet import keras
@@ -214,6 +214,7 @@ def fit_stages(
         See `fit`.
     """
     _warn_of_a_slow_backend()
+    memory.keep()
     steps = sum(stage.epochs * len(stage.train) for stage in stages)
     warm_up = max(1, steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(

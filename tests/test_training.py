@@ -186,3 +186,21 @@ def test_jax_without_a_gpu_is_warned_of(monkeypatch, recwarn, platform, warned):
     monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(devices=lambda: devices))
     training._warn_of_a_slow_backend()
     assert ["KERAS_BACKEND=tensorflow" in str(one.message) for one in recwarn] == [True] * warned
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is that of Linux")
+def test_a_step_takes_its_memory_from_the_steps_before(fresh, tmp_path):
+    import resource
+
+    split, pixels = brightness(fresh, tmp_path)
+    batches = pipeline.Batches(split, pixels, ["one", "two"], 8)
+    model = models.scratch(["one", "two"], 32)
+
+    def faults(epochs):
+        begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        training.fit(model, batches, None, epochs, progress=False)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun
+
+    faults(1)
+    few, many = faults(1), faults(21)  # the difference is not of building and compiling
+    assert (many - few) / 20 / len(batches) < 300, (few, many)
