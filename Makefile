@@ -31,7 +31,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/throughput.py
-	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python benchmarks/allocator.py 1
+	$(BIN)/python benchmarks/allocator.py 1
 	$(BIN)/python benchmarks/twins.py
 	$(BIN)/python benchmarks/standardise.py
 

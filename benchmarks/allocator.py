@@ -2,9 +2,11 @@
 
 python benchmarks/allocator.py [ROUNDS]; every measurement is a process of its own, with and without in turn, ROUNDS
 times (3 unless told otherwise, about five minutes each); the table has their medians. Everything is drawn here.
+oneDNN has an allocator of its own, so it is off in them.
 """
 
 import hashlib
+import os
 import resource
 import subprocess
 import sys
@@ -52,12 +54,12 @@ def step(name: str, size: int) -> tuple[float, float, str]:
 
 def main(rounds: int) -> None:
     """Print the table."""
-    lines = []
+    lines, plain = [], os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
     for _ in range(rounds):
         for name, size in CASES:
             for kept in (False, True):
                 command = [sys.executable, __file__, "--step", name, str(size), str(kept)]
-                answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+                answer = subprocess.run(command, env=plain, check=True, capture_output=True, text=True).stdout.split()
                 lines.append([name, size, kept, float(answer[-3]), float(answer[-2]), answer[-1]])
                 print(*lines[-1], file=sys.stderr, flush=True)
     table = pd.DataFrame(lines, columns=["network", "pixels", "kept", "seconds", "faults", "weights"])

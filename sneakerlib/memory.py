@@ -19,9 +19,9 @@ def keep() -> None:
     Linux set glibc's M_MMAP_THRESHOLD to 128 KiB, against a leak of Python 3.11
     (github.com/tensorflow/tensorflow/issues/65675). Every tensor above that then comes from the system, page by page,
     and goes back at once: 400,000 page faults a step when EfficientNet-Lite0 is fine-tuned at 96 pixels, which makes
-    the step two to three times as long (`benchmarks/allocator.py`); unless oneDNN is on, which brings an allocator of
-    its own. It happens once in a process, so here it happens
-    first, and is then undone. The weights that come out are the same.
+    the step two to three times as long (`benchmarks/allocator.py`), unless oneDNN is on, which brings an allocator of
+    its own. It happens once in a process, so here it happens first, and is then undone. The weights that come out are
+    the same.
     """
     if keras.backend.backend() == "tensorflow" and sys.platform == "linux":
         import tensorflow as tf
