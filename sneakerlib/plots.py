@@ -1,5 +1,6 @@
 """Every figure: a table goes in, Axes come out. `save` writes the figure and, beside it, the numbers that it shows."""
 
+import base64
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,10 +26,11 @@ class Described(Figure):
 
     def _ipython_display_(self) -> None:
         from IPython.core.pylabtools import print_figure
-        from IPython.display import Image as Shown
         from IPython.display import display
 
-        display(Shown(print_figure(self), format="png", alt=self.in_words()))
+        words = self.in_words()  # `Image(alt=...)` would need IPython 8.10, and Colab has 7.34
+        shown = {"image/png": base64.b64encode(print_figure(self)).decode(), "text/plain": words}
+        display(shown, metadata={"image/png": {"alt": words}}, raw=True)
 
     def in_words(self) -> str:
         """Title, axes, and what the legend or the lines above the pictures say."""

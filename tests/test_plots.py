@@ -1,3 +1,5 @@
+import base64
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -152,6 +154,22 @@ def test_a_feature_map_keeps_place_class_and_mark(classes, tmp_path):
     assert np.allclose(numbers[["x", "y"]], place, atol=1e-4)
     assert numbers.label.tolist() == labels.tolist()
     assert numbers.index[numbers.odd].tolist() == [5]
+
+
+def test_a_figure_is_shown_with_its_description_by_every_ipython(predictions, monkeypatch):
+    class Image:  # as IPython 7.34 has it, which Colab uses: without `alt`
+        def __init__(self, data=None, url=None, filename=None, format=None, embed=None, width=None, height=None):
+            raise AssertionError("not needed")
+
+    monkeypatch.setattr("IPython.display.Image", Image)
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **how: shown.append((data, how)))
+    figure = plots.confusion_matrix(predictions).figure
+    figure._ipython_display_()
+    ((data, how),) = shown
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert how == {"metadata": {"image/png": {"alt": figure.in_words()}}, "raw": True}
+    assert data["text/plain"] == figure.in_words()
 
 
 def test_a_figure_says_in_words_what_it_shows(predictions, table):
