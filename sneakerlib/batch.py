@@ -4,8 +4,8 @@ import ast
 import difflib
 import hashlib
 import json
+import os
 import platform
-import shutil
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +16,7 @@ import papermill
 
 import sneakerlib
 from sneakerlib import InputError
-from sneakerlib.runs import BESIDE, replacing, write_json
+from sneakerlib.runs import alone, replacing, sweep, write_json
 
 # The smoke setting, for notebooks that declare these parameters: everything runs, nothing is learned well.
 QUICK = {
@@ -32,6 +32,9 @@ QUICK = {
     "TOP_EPOCHS": 1,
     "FINE_TUNE_SIZE": 64,
 }
+INSIDE = (
+    "SNEAKERLIB_RUN"  # set in the kernels of a run: Setup cells, which prepare Colab, then leave everything as it is
+)
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pillow", "papermill")
 
 
@@ -137,8 +140,13 @@ def run(
     chosen = parameters_for(notebooks, parameters or {})
     common = (QUICK if quick else {}) | ({"LABELS": ",".join(labels)} if labels else {})
     common |= {"RUN": out.as_posix()} | ({"IMAGES": Path(images).resolve().as_posix()} if images else {})
-    for left in out.rglob(f"{BESIDE}*"):  # of a run that was killed while it wrote
-        shutil.rmtree(left, ignore_errors=True)
+    with alone(out):
+        sweep(out)
+        return _run(notebooks, out, common, chosen, resume)
+
+
+def _run(notebooks: list[Path], out: Path, common: dict, chosen: dict[str, dict], resume: bool) -> dict:
+    """One notebook after another, with the parameters for all and its own; see `run`."""
     record = _earlier(out) if resume else {}
     record |= {"versions": _versions()}
     done, fresh = record.setdefault("notebooks", {}), False
@@ -163,6 +171,7 @@ def run(
 def execute(notebook: Path, out: Path, parameters: dict) -> float:
     """Run one notebook in a fresh kernel; the executed copy appears in `out` when it is whole. Returns seconds."""
     start, failed = time.monotonic(), out / f"{notebook.stem}.failed.ipynb"
+    os.environ[INSIDE] = str(out)  # kernels inherit it
     with replacing(out / notebook.name) as beside:
         try:
             papermill.execute_notebook(

@@ -4,7 +4,6 @@ import hashlib
 import json
 import queue
 import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from sneakerlib.addresses import FetchError
 from sneakerlib.journal import Journal
 from sneakerlib.licences import KINDS, attribution, kind
 from sneakerlib.progress import bar
-from sneakerlib.runs import BESIDE, replacing
+from sneakerlib.runs import half_written, replacing, sweep
 from sneakerlib.sources import SOURCES, Candidate
 from sneakerlib.web import Web
 
@@ -97,9 +96,8 @@ def collect(
                 service = service or stack.enter_context(loopback.service_for(*asked))
                 web.allow(service.partition("//")[2])
             out.mkdir(parents=True, exist_ok=True)
-            for left in out.glob(f"{BESIDE}*"):  # of a run that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            parts = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=BESIDE, dir=out)))
+            sweep(out)
+            parts = stack.enter_context(half_written(out))
             stack.enter_context(web)
             options = {"licences": licences, "folder": folder}
             places = {name: service if name == "sample" else "" for name in set(terms.source)}

@@ -1,14 +1,50 @@
 """The run folder: where the notebooks of one run leave what they made, under names that anybody can predict."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from sneakerlib import InputError
 
 BESIDE = ".writing-"  # what the name of a folder begins with in which something is not yet whole
+HELD = ".held"  # locked in it while its program lives; the system lets go of it when the program dies, however it dies
+
+
+@contextmanager
+def half_written(folder: str | Path) -> Iterator[Path]:
+    """Yield a new folder inside `folder` for what is not yet whole; it is gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix=BESIDE, dir=folder) as made, FileLock(Path(made) / HELD):
+        yield Path(made)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what killed programs left half written under `folder`; what a living one writes stays."""
+    for held in Path(folder).rglob(f"{BESIDE}*/{HELD}"):
+        try:
+            with FileLock(held, blocking=False):
+                pass
+        except Timeout:
+            continue
+        shutil.rmtree(held.parent, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """Keep `folder` to one run at a time. Raises InputError if another one is writing there."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(Path(folder) / ".running").acquire(blocking=False)
+    except Timeout:
+        raise InputError(
+            f"another run is writing to {folder}: wait until it has ended, or give another --out"
+        ) from None
+    with held:
+        yield
 
 
 @contextmanager
@@ -25,11 +61,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=BESIDE, dir=path.parent) as folder:
-        beside = Path(folder) / path.name
+    with half_written(path.parent) as folder:
+        beside = folder / path.name
         yield beside
         if beside.is_dir() and path.exists():  # a folder can't replace a folder in one step: move the old one away
-            path.replace(Path(folder) / "old")
+            path.replace(folder / "old")
         beside.replace(path)
 
 

@@ -118,17 +118,39 @@ def test_resume_passes_over_what_is_done_and_repeats_what_changed(project, capsy
     assert repeated() == ["01_one", "02_two"]
 
 
-def test_a_killed_run_resumes_to_the_same_results(project):
+def waiting(project):
+    """A run whose second notebook goes on only once `out/hold` is gone."""
     wait = "import pathlib, time\npathlib.Path(RUN, 'here').touch()\n"
     wait += "while pathlib.Path(RUN, 'hold').exists(): time.sleep(0.05)"
     notebook(project, "02_two", wait)
-    batch.run("whole")
     (project / "out").mkdir()
     (project / "out/hold").touch()
     command = [sys.executable, "-m", "sneakerlib.cli", "run", "--out", "out"]
     process = subprocess.Popen(command, cwd=project, start_new_session=True, stdout=subprocess.DEVNULL)
     while not (project / "out/here").exists():
         assert process.poll() is None
+    return process
+
+
+def test_of_two_runs_on_one_folder_the_second_is_refused_and_the_first_goes_on(project, capsys):
+    first = waiting(project)
+    half = list((project / "out").glob(".writing-*"))
+    assert half
+    assert cli.main(["run", "--out", "out", "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert "another run is writing to" in error
+    assert "give another --out" in error
+    assert all(folder.exists() for folder in half)
+    batch.run("other", only=["01"])  # another folder is nobody's business
+    (project / "out/hold").unlink()
+    assert first.wait(60) == 0
+    assert (project / "out/results/02_two.json").exists()
+    assert list(batch.run("out", resume=True)["notebooks"]) == ["01_one", "02_two"]
+
+
+def test_a_killed_run_resumes_to_the_same_results(project):
+    process = waiting(project)
+    batch.run("whole")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (project / "out/02_two.ipynb").exists()

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sneakerlib import InputError
-from sneakerlib.runs import Run, replacing
+from sneakerlib.runs import BESIDE, HELD, Run, replacing, sweep
 
 
 def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
@@ -24,6 +24,19 @@ def test_a_folder_is_replaced_whole(tmp_path):
             beside.mkdir()
             (beside / content).touch()
     assert [file.name for file in (tmp_path / "m").iterdir()] == ["new"]
+
+
+def test_what_a_killed_program_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    left = tmp_path / "deep" / f"{BESIDE}x"
+    left.mkdir(parents=True)
+    (left / HELD).touch()
+    (left / "half.txt").touch()
+    with replacing(tmp_path / "deep/a.txt") as beside:
+        beside.write_text("half")
+        sweep(tmp_path)
+        assert not left.exists()
+        assert beside.read_text() == "half"
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize("place", [".", "notebooks", "notebooks/exercises"])
