@@ -102,13 +102,16 @@ WHY = {
 FAILURES = {status: {"model": Failure, "description": why} for status, why in WHY.items()}
 
 
-def application(desk: Desk, allow_urls: bool = False, allow_hosts: Iterable[str] = ()) -> Gate:
+def application(
+    desk: Desk, allow_urls: bool = False, allow_hosts: Iterable[str] = (), framed_by: Iterable[str] = ()
+) -> Gate:
     """The application.
 
     Args:
         desk: Who answers.
         allow_urls: Fetch pictures from the web for whoever asks. Defaults to False.
         allow_hosts: `HOST:PORT` of hosts with a private address that may be fetched from. Defaults to none.
+        framed_by: Sites that may show the page in a frame. Defaults to none.
     """
     uploads, fetching = Uploads(), Lanes(FETCHES, FETCHES)
     app = fastapi.FastAPI(
@@ -174,7 +177,7 @@ def application(desk: Desk, allow_urls: bool = False, allow_hosts: Iterable[str]
         """Count, for Prometheus."""
         return Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST)
 
-    _pages(app)
+    _pages(app, framed_by)
     _errors(app)
     return Gate(app, numbers)
 
@@ -202,7 +205,7 @@ def _body(urls: bool, **fields: dict) -> dict:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _pages(app: fastapi.FastAPI) -> None:
+def _pages(app: fastapi.FastAPI, framed_by: Iterable[str]) -> None:
     """The page, and the description of the API for people; neither needs anything from elsewhere."""
     page = (resources.files("sneakerlib") / "page.html").read_text(encoding="utf-8")
     docs = get_swagger_ui_html(
@@ -213,7 +216,7 @@ def _pages(app: fastapi.FastAPI) -> None:
         swagger_favicon_url="data:,",
     ).body.decode()
     for path, html in {"/": page, "/docs": docs}.items():
-        answer = HTMLResponse(html, headers={"Content-Security-Policy": _policy(html)})
+        answer = HTMLResponse(html, headers={"Content-Security-Policy": _policy(html, framed_by)})
         app.add_api_route(path, _giving(answer), include_in_schema=False)
     app.mount("/docs-files", StaticFiles(packages=[("fastapi_offline", "static")]))
 
@@ -225,7 +228,7 @@ def _giving(answer: Response):
     return give
 
 
-def _policy(html: str) -> str:
+def _policy(html: str, framed_by: Iterable[str]) -> str:
     """What a page of ours may do: run its own script, known by its hash, wear its own style, ask its own server."""
     hashes = {
         tag: " ".join(
@@ -234,9 +237,11 @@ def _policy(html: str) -> str:
         )
         for tag in ("script", "style")
     }
+    ancestors = " ".join(framed_by) or "'none'"
     return (
         f"default-src 'none'; script-src 'self' {hashes['script']}; style-src 'self' {hashes['style']}; "
-        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors {ancestors}"
     )
 
 

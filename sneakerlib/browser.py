@@ -42,12 +42,12 @@ def installed() -> tuple[str, str]:
     Raises:
         InputError: If one of them is missing, or Selenium.
     """
-    if not find_spec("selenium"):
-        raise InputError("a browser needs selenium: pip install 'sneakerlib[scrape]'")
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
     if not binary or not driver:
         raise InputError("a browser needs Chromium and its driver: apt install chromium chromium-driver")
+    if not find_spec("selenium"):
+        raise InputError("a browser needs selenium: pip install 'sneakerlib[scrape]'")
     return binary, driver
 
 

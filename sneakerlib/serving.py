@@ -22,10 +22,12 @@ class Server:
         port: Which port. Defaults to a free one.
         allow_urls: Fetch pictures from the web for whoever asks. Defaults to False.
         allow_hosts: `HOST:PORT` of hosts with a private address that may be fetched from. Defaults to none.
+        framed_by: Sites that may show the page in a frame, such as `https://*.example.org`. Defaults to none.
         waiting: Questions that may wait before the answer is "try again". Defaults to 64.
 
     Attributes:
         address: Where it is found, such as `http://127.0.0.1:5000`.
+        port: Its port.
 
     Raises:
         InputError: If the model folder is missing or damaged, or the port is taken.
@@ -35,7 +37,7 @@ class Server:
 
     def __init__(self, model, host: str = "127.0.0.1", port: int = 0, **options):
         self.desk, self.server, self.socket = _prepare(model, host, port, lambda address: None, **options)
-        self.address = _address(self.socket)
+        self.address, self.port = _address(self.socket), self.socket.getsockname()[1]
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
         self.thread.start()
         while not self.server.started:
@@ -83,7 +85,9 @@ def serve(model: str | Path, host: str = "127.0.0.1", port: int = PORT, say=prin
         log.propagate = True
 
 
-def _prepare(model, host: str, port: int, ready, allow_urls: bool = False, allow_hosts=(), **options) -> tuple:
+def _prepare(
+    model, host: str, port: int, ready, allow_urls: bool = False, allow_hosts=(), framed_by=(), **options
+) -> tuple:
     """The desk, the server and its socket: bound first, so that a wrong port is named without waiting for the model."""
     try:
         import uvicorn
@@ -110,7 +114,7 @@ def _prepare(model, host: str, port: int, ready, allow_urls: bool = False, allow
     except BaseException:
         opened.close()
         raise
-    app = api.application(answering, allow_urls, allow_hosts)
+    app = api.application(answering, allow_urls, allow_hosts, framed_by)
     config = uvicorn.Config(
         app,
         http=gate.Patient,

@@ -261,6 +261,14 @@ def test_headers_that_keep_browsers_safe(server):
         assert "Access-Control-Allow-Origin" not in headers
 
 
+def test_a_page_may_be_framed_only_by_whom_the_server_names(served):
+    with serving.Server(served, framed_by=["https://*.example.org", "https://example.com"]) as framed:
+        for path in ("/", "/docs"):
+            policy = ask(framed.address + path)[1]["Content-Security-Policy"]
+            assert policy.endswith("frame-ancestors https://*.example.org https://example.com")
+        assert framed.address == f"http://127.0.0.1:{framed.port}"
+
+
 def test_pages_ask_nobody_else(server):
     for path in ("/", "/docs"):
         _, _, html = ask(server.address + path)
