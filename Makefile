@@ -3,10 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint figures lock bench
+.PHONY: run test lab lint figures lock bench
 
 run: $(READY)
 	$(BIN)/sneakerlib run --out runs/default
+
+# From here, so that JupyterLab's file browser shows runs/ and data/, too.
+lab: $(READY)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 # Two files of tests at a time: one of them runs the notebooks, which takes as long as all the others.
 test: lint

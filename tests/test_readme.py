@@ -1,11 +1,15 @@
 """Every command in README runs: these here, `make run` and `make test` by CI, the series in test_notebooks.py."""
 
+import contextlib
 import json
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 import zlib
 from pathlib import Path
 
@@ -22,12 +26,33 @@ COMMANDS = [line for line in LINES if line.startswith("sneakerlib ")]
 SERVED = [line for line in LINES if line.startswith(("sneakerlib serve", "curl"))]
 # What a test or CI runs in another place; anything else in README must be a `sneakerlib` command.
 ELSEWHERE = {"make run", "make test", "source .venv/bin/activate", "git clone https://github.com/sneakerlib/sneakerlib"}
-ELSEWHERE |= {"cd sneakerlib", "jupyter lab notebooks/00_start_here.ipynb", 'pip install -e ".[tensorflow,jupyter]"'}
+ELSEWHERE |= {"cd sneakerlib", "make lab"}
 
 
 def test_every_line_is_a_command_that_somebody_runs():
     assert [line for line in LINES if line not in ELSEWHERE and line not in COMMANDS + SERVED] == []
     assert len(COMMANDS) >= 8
+
+
+def test_make_lab_opens_the_first_notebook_and_shows_the_whole_project(tmp_path, monkeypatch):
+    pytest.importorskip("jupyterlab", reason="jupyterlab is not installed: pip install 'sneakerlib[jupyter]'")
+    recipe = re.search(r"^lab:.*\n\t\$\(BIN\)/(jupyter .*)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("JUPYTER_TOKEN", "x")
+    command = [sys.executable, "-m", *recipe.split(), "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    log, listed = tmp_path / "log", None
+    with log.open("w") as written, subprocess.Popen([*command, f"--port={port}"], cwd=ROOT, stderr=written) as lab:
+        try:
+            while not listed:
+                assert lab.poll() is None, log.read_text()
+                with contextlib.suppress(urllib.error.URLError):  # it does not listen yet
+                    listed = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents?token=x"))
+        finally:
+            lab.terminate()
+    assert f"http://127.0.0.1:{port}/lab/tree/notebooks/00_start_here.ipynb" in log.read_text()
+    assert {"notebooks", "data", "figures"} <= {row["name"] for row in listed["content"]}
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("sneakerlib run")])
