@@ -1,4 +1,4 @@
-"""What stands between the network and the application: patience with limits, headers, a log, and numbers."""
+"""What stands between the network and the application: headers, a log, and numbers."""
 
 import logging
 import re
@@ -8,11 +8,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 10  # for the head of a request to arrive, and for silence before it
-WHOLE_SECONDS = 90  # for all of it, answered already or not: longer than `uploads.SECONDS`, which can still say why
-MOST_HEAD = 65_536  # bytes of a head that is not finished
 LEFT = 499  # what the log says where the client went away (nginx's number)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -24,52 +20,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 log = logging.getLogger("sneakerlib.serving")
-
-
-class Patient(HttpToolsProtocol):
-    """HTTP as uvicorn reads it, for clients that may be slow, but not for ever, nor endlessly talkative."""
-
-    patience, unfinished, in_head = None, 0, False
-
-    def connection_made(self, transport) -> None:
-        """Give the client some seconds to say what it wants."""
-        super().connection_made(transport)
-        self._wait(HEAD_SECONDS)
-
-    def connection_lost(self, exc) -> None:
-        """Nothing is waited for any more."""
-        self._wait(None)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; a head without an end is cut off."""
-        if self.patience is None:
-            self._wait(HEAD_SECONDS)
-        super().data_received(data)
-        self.unfinished = self.unfinished + len(data) if self.in_head else 0
-        if self.unfinished > MOST_HEAD:
-            self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        """A head begins."""
-        self.in_head = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """The head is there; the rest may take longer."""
-        self.in_head = False
-        self._wait(WHOLE_SECONDS)
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """All is there; from here on it is we who take time."""
-        self._wait(None)
-        super().on_message_complete()
-
-    def _wait(self, seconds: float | None) -> None:
-        if self.patience:
-            self.patience.cancel()
-        self.patience = self.loop.call_later(seconds, self.transport.abort) if seconds else None
 
 
 class Numbers:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sneakerlib import InputError, evaluation, modelfolder
 
 PORT = 5000
+CONNECTIONS = 500  # at a time; whoever comes then is told to try again. Against slow ones see README: a proxy
 LEAVE = 10  # seconds that requests under way get when the server is stopped
 
 
@@ -92,7 +93,7 @@ def _prepare(
     try:
         import uvicorn
 
-        from sneakerlib import api, desk, gate
+        from sneakerlib import api, desk
     except ModuleNotFoundError as error:
         if error.name in ("tensorflow", "jax", "torch"):  # what Keras runs on is not among these
             raise
@@ -117,7 +118,8 @@ def _prepare(
     app = api.application(answering, allow_urls, allow_hosts, framed_by)
     config = uvicorn.Config(
         app,
-        http=gate.Patient,
+        http="h11",  # cuts off a head of more than 64 KiB
+        limit_concurrency=CONNECTIONS,
         ws="none",
         log_config=None,
         access_log=False,  # the gate writes one that tells less about people
