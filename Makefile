@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab lint figures lock bench
+.PHONY: run test trial lab lint figures lock bench
 
 run: $(READY)
 	$(BIN)/sneakerlib run --out runs/default
@@ -12,9 +12,13 @@ run: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
-# Two files of tests at a time: one of them runs the notebooks, which takes as long as all the others.
+# What every change has to pass, in minutes; each of two processes runs a file of tests at a time.
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not trial"
+
+# What a release has to pass as well: statistics over whole samples, the real photographs, thousands of broken pictures.
+trial: lint
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m trial
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,6 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each process: more threads would only stand in each other's way
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +19,14 @@ needs_chromium = pytest.mark.skipif(
     reason="needs Chromium and its driver: apt install chromium chromium-driver",
 )
 REAL = Path(os.environ.get("SNEAKERLIB_REAL_IMAGES", Path(__file__).parents[2] / "shared/data/air_jordan"))
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
+def pytest_collection_modifyitems(items):
+    """Tests of one file share what they made, so they run in one process, unless a file says otherwise."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -84,9 +95,8 @@ def answered(given, p, labels):
 SMALL = [(1, 3, 1, 1, 32, 16), (2, 3, 2, 2, 16, 16), (2, 3, 2, 2, 16, 24), (2, 3, 2, 2, 24, 32)]
 
 
-@pytest.fixture
-def small_lites(monkeypatch):
-    """EfficientNet-Lite with four narrow stages of seven blocks and drawn weights, which trains in no time."""
+def narrow(monkeypatch):
+    """Let EfficientNet-Lite have four narrow stages of seven blocks and drawn weights, which trains in no time."""
     from sneakerlib import backbones
 
     def fill(model, *_):
@@ -98,6 +108,20 @@ def small_lites(monkeypatch):
 
     monkeypatch.setattr(backbones, "LITE_STAGES", SMALL)
     monkeypatch.setattr(backbones, "_fill", fill)
+
+
+@pytest.fixture
+def small_lites(monkeypatch):
+    """Narrow EfficientNet-Lites, for one test."""
+    narrow(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def narrow_lites():
+    """The same for what a module's tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        narrow(patch)
+        yield
 
 
 def brightness(fresh, folder, size=32):
@@ -118,6 +142,6 @@ def served(table, tmp_path_factory):
     from sneakerlib import examples, modelfolder, recipes
 
     folder = tmp_path_factory.mktemp("served") / "model"
-    recipes.train(table, "second-order", folder, size="64", progress=False)
+    recipes.train(table, "second-order", folder, size=64, progress=False)
     examples.keep(modelfolder.load(folder), table, progress=False)
     return folder

@@ -1,6 +1,6 @@
 """What strangers send: any request that the API's description allows or forbids, and pictures that are none.
 
-SNEAKERLIB_FUZZ=50000 sends that many pictures instead of 5,000.
+SNEAKERLIB_FUZZ=50000 make trial sends that many pictures instead of 5,000.
 """
 
 import os
@@ -17,17 +17,18 @@ from test_serving import process  # noqa: F401 (a fixture)
 
 from sneakerlib.pictures import as_seen
 
-COUNT = int(os.environ.get("SNEAKERLIB_FUZZ", 5000))
+FEW, MANY = 300, int(os.environ.get("SNEAKERLIB_FUZZ", 5000))  # pictures, in `make test` and in `make trial`
 SLOWEST = 2  # seconds for an answer, on a machine that has nothing else to do
 GROWTH = 900  # MB above the memory at the start: two pictures of 25 million pixels with transparency at a time
 
 
-def test_the_api_does_what_its_description_says(process, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("examples", [5, pytest.param(50, marks=pytest.mark.trial)])
+def test_the_api_does_what_its_description_says(process, tmp_path, examples):  # noqa: F811
     """Requests that the OpenAPI document allows, and others that it forbids: each gets an answer that it promises."""
     pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install -e '.[dev]'")
     hooks = {"PYTHONPATH": str(Path(__file__).parent), "SCHEMATHESIS_HOOKS": "hooks_of_schemathesis"}
     command = [Path(sys.executable).parent / "schemathesis", "run", f"{process[1]}/openapi.json"]
-    how = ["--seed", "1", "--max-examples", "50", "--no-color"]
+    how = ["--seed", "1", "--max-examples", str(examples), "--no-color"]
     shown = subprocess.run(
         [*command, *how], env=os.environ | hooks, cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -41,7 +42,8 @@ def megabytes(pid, kind):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is not here")
-def test_no_picture_brings_the_server_down(process):  # noqa: F811
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.trial)])
+def test_no_picture_brings_the_server_down(process, count):  # noqa: F811
     started, address, _ = process
     classify(address, png(), path="/explain")  # everything is loaded
     before, seen = megabytes(started.pid, "VmRSS"), []
@@ -52,7 +54,7 @@ def test_no_picture_brings_the_server_down(process):  # noqa: F811
         return status, said["success"], time.monotonic() - begun
 
     with ThreadPoolExecutor(2) as pool:
-        seen = list(pool.map(send, mutated(COUNT)))
+        seen = list(pool.map(send, mutated(count)))
     assert {status for status, _, _ in seen} <= {200, 400, 413, 422}
     assert all(success == (status == 200) for status, success, _ in seen)
     assert {200, 422} <= {status for status, _, _ in seen}  # neither everything nor nothing is taken

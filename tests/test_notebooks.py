@@ -1,4 +1,4 @@
-"""The whole series in the smoke setting, headless, as `make run` does it."""
+"""The whole series in the smoke setting, headless, as `make run` does it; killed and on photographs in `make trial`."""
 
 import json
 import os
@@ -16,7 +16,6 @@ from sneakerlib import batch
 
 ROOT = Path(__file__).parent.parent
 STEMS = [notebook.stem for notebook in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-pytestmark = pytest.mark.notebooks
 
 
 def command(*arguments):
@@ -96,6 +95,7 @@ def test_the_smoke_setting_names_real_parameters(stem):
     assert "RUN" in batch.declared(ROOT / "notebooks" / f"{stem}.ipynb")
 
 
+@pytest.mark.trial
 def test_killed_anywhere_and_resumed_gives_the_same_results(finished, tmp_path):
     """Kill the run while it collects, and again while it trains; what comes out is what an uninterrupted run gives."""
     out, only = tmp_path / "killed", ("--only", "01,02,03")
@@ -116,6 +116,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_results(finished, tmp_path):
     assert len(results(out)) == 3
 
 
+@pytest.mark.trial
 @pytest.mark.real
 def test_the_series_runs_on_real_photographs(real, tmp_path):
     labels = "air_jordan_1,air_jordan_3,air_jordan_11"

@@ -52,7 +52,7 @@ def test_more_pictures_than_are_compared_with(crowd, monkeypatch):
     assert offtopic.judge(*crowd).wrong[-4:].all()
 
 
-@pytest.mark.notebooks
+@pytest.mark.trial
 @pytest.mark.parametrize(("classes", "per_class"), [(5, 40), (23, 16)])
 def test_the_audit_finds_what_is_planted(tmp_path, classes, per_class):
     """Three seeds that no threshold was tuned on; shares of the three together, since each plants only a few."""

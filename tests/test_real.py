@@ -6,7 +6,7 @@ import pytest
 
 from sneakerlib import cli
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.trial]
 TEN = ",".join(f"air_jordan_{number}" for number in range(1, 11))
 
 

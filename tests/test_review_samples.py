@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sneakerlib import calibration, catalog, clean, corrections, engines, heads, models, review, sample
 from sneakerlib.catalog import class_numbers
 
-pytestmark = pytest.mark.notebooks
+pytestmark = pytest.mark.trial
 SEEDS = (61, 62, 63)
 CONFIDENCE = 0.8  # notebook 06's
 
@@ -47,7 +47,7 @@ def reviewed(folder, classes, seed):
     sample.make(folder, classes, 80, seed, progress=False)
     pictures = clean.prepare(folder, progress=False)
     rows = review.reviewable(pictures)
-    network = models.features(models.second_order(models.backbone(), ["a", "b"]))
+    network = models.features(models.second_order(models.backbone(), ["a", "b"], regions=False))
     probabilities = review.leave_one_out(engines.features(rows, network, progress=False), rows)
     everything = pictures[pictures.split.ne("") | pictures.path.isin(rows.path)]
     features = dict(zip(everything.path, engines.features(everything, progress=False), strict=True))
