@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from sneakerlib import catalog, clean, doubts, engines, heads, models, review
+from sneakerlib import catalog, clean, doubts, engines, models, review
 
 SHARES, SEEDS = (0.05, 0.10, 0.20), (0, 1, 2)
 
@@ -36,7 +36,8 @@ def main(images: str, count: str = "10") -> None:
     some = whole[whole.label.isin(names[: int(count)])].reset_index(drop=True)
     rows = catalog.usable(clean.apply(some, clean.audit(some, progress=False, features=False))).reset_index(drop=True)
     begun = time.monotonic()
-    moments = heads.vectors(rows, models.features(models.second_order(models.backbone(), ["a", "b"])), progress=False)
+    network = models.features(models.second_order(models.backbone(), ["a", "b"], regions=False))
+    moments = engines.features(rows, network, progress=False)
     plain = engines.features(rows, progress=False)
     print(f"{len(rows)} pictures of {count} classes described in {time.monotonic() - begun:.0f} s", flush=True)
     judges = {

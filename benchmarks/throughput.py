@@ -97,7 +97,7 @@ def grown(count: int) -> None:
         pipeline.pack(rows, 96, scratch, progress=False)
         packed = time.monotonic() - begun
         many = count > 12_000
-        model = models.second_order(models.backbone(size=96), labels, channels=96 if many else 192)
+        model = models.second_order(models.backbone(size=96), labels, channels=96 if many else 192, regions=False)
         begun = time.monotonic()
         described = heads.describe(rows, labels, models.features(model), cache=scratch, progress=False)
         spent = time.monotonic() - begun

@@ -88,21 +88,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", required=True, metavar="MODEL")
     sub.add_argument(
         "--recipe",
-        default="auto",
-        help="auto, second-order, tuned-second-order, fine-tune, fine-tune-top, frozen, scratch or linear "
-        "(default: %(default)s, the best on validation that the minutes allow)",
+        default="second-order",
+        help="second-order, frozen, fine-tune, scratch or linear (default: %(default)s)",
     )
-    sub.add_argument("--minutes", type=float, metavar="M", help="budget of auto (default: 5), fine-tune and tuned-...")
-    sub.add_argument(
-        "--backbone",
-        default="efficientnet-lite0",
-        help="(default: %(default)s, which needs no download); several with commas for second-order",
-    )
-    sub.add_argument("--size", metavar="PX", help="picture size (default: the recipe's own); several with commas, too")
+    text = "the network to start from (default: %(default)s, which needs no download)"
+    sub.add_argument("--backbone", default="efficientnet-lite0", help=text)
+    sub.add_argument("--size", type=int, metavar="PX", help="picture size (default: the recipe's own)")
     sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
-    sub.add_argument("--flip", action="store_true", help="answer for the mean of a picture and its mirror image")
-    sub.add_argument("--regions", action="store_true", help="second-order: describe parts of a picture by themselves")
-    sub.add_argument("--trim", action="store_true", help="second-order: look at what stands out from its border, too")
     sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
     text = "keep small copies of the training pictures in MODEL, so that serve can show similar ones to whoever asks"
     sub.add_argument("--examples", action="store_true", help=text)
@@ -234,10 +226,6 @@ def _train(options):
         options.epochs,
         options.seed,
         progress=not options.json,
-        minutes=options.minutes,
-        flip=options.flip,
-        regions=options.regions,
-        trim=options.trim,
         balanced=options.class_weights,
         final=options.final,
         logs=options.logs,

@@ -10,7 +10,6 @@ import itertools
 import queue
 import re
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -205,24 +204,6 @@ def answers(run: LiteRT | Keras, size: int, catalog: pd.DataFrame, progress: boo
     with pictures.quietly():
         found = run.map(_loader(catalog, size), catalog.path)
         return np.stack(list(watch(found, len(catalog), "classifying", progress)))
-
-
-def seconds(network: Any, catalog: pd.DataFrame, cache: str | Path | None = None, most: int = 32) -> float:
-    """How long `features` will take for the pictures that are new to it, from describing a few of them.
-
-    Args:
-        network: A Keras model.
-        catalog: Rows of pictures that can be read.
-        cache: See `features`.
-        most: Pictures to try with. Defaults to 32.
-    """
-    new = _unknown(catalog, _store(network, network.input_shape[1], cache))
-    some = new.iloc[:: max(1, len(new) // most)].iloc[:most]
-    run = engine(network, cache)
-    begun = time.monotonic()
-    for _ in run.map(_loader(catalog, network.input_shape[1]), some.path):
-        pass
-    return (time.monotonic() - begun) / max(1, len(some)) * len(new)
 
 
 def _store(network: Any, size: int, cache: str | Path | None) -> Vectors:

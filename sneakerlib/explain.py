@@ -14,8 +14,8 @@ class HeatMaps:
     """Where the evidence for a class lies, by Grad-CAM.
 
     How strongly does the class's logit react to each channel of the last feature map? The channels, weighted by that
-    and summed up, light up where the class has been recognised. Of several networks side by side, the first is asked,
-    about the whole picture. The first call takes seconds: TensorFlow compiles.
+    and summed up, light up where the class has been recognised. The first call takes seconds: TensorFlow
+    compiles.
 
     Args:
         model: From `models`, with feature maps; on TensorFlow.
@@ -32,10 +32,6 @@ class HeatMaps:
         import tensorflow as tf
 
         body, kernel = models.features(model), model.get_layer("logits").get_weights()[0]
-        inside = [layer for layer in body.layers if isinstance(layer, keras.Model)]
-        if inside:  # a view of one network among several: its share of the logit is its share of the head
-            body = inside[0]
-            kernel = kernel[: body.output.shape[-1]]
         if not any(isinstance(layer, keras.layers.Conv2D) for layer in body.layers):
             raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
         size, cut = body.input_shape[1], list(models.late_maps(body).values())[:2]

@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import calibration, engines, evaluation, models, ridge
+from sneakerlib import calibration, engines, evaluation, ridge
 from sneakerlib.catalog import class_numbers, in_order, usable
 from sneakerlib.quiet import keras
 
@@ -23,23 +23,22 @@ class Described:
     """Pictures as vectors: training pictures first, then validation pictures.
 
     Attributes:
-        vectors: Of shape (pictures, channels); may lie in a file, of which only portions are read at a time. An array,
-            or `ridge.Beside` of several networks.
+        vectors: Of shape (pictures, channels); may lie in a file, of which only portions are read at a time.
         targets: Class number of each picture.
         learn: How many of them are training pictures.
     """
 
-    vectors: ridge.Features
+    vectors: np.ndarray
     targets: np.ndarray
     learn: int
 
     @property
-    def train(self) -> tuple[ridge.Features, np.ndarray]:
+    def train(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors and targets of the training pictures."""
         return self.vectors[: self.learn], self.targets[: self.learn]
 
     @property
-    def val(self) -> tuple[ridge.Features, np.ndarray]:
+    def val(self) -> tuple[np.ndarray, np.ndarray]:
         """Vectors and targets of the validation pictures."""
         return self.vectors[self.learn :], self.targets[self.learn :]
 
@@ -64,31 +63,8 @@ def describe(
     """
     rows = pd.concat([usable(catalog, "train"), usable(catalog, "val")])
     rows.attrs = catalog.attrs
-    found = vectors(rows, network, size, cache, progress)
+    found = engines.features(rows, network, size, cache, progress)
     return Described(found, class_numbers(rows.label, labels), int(rows.split.eq("train").sum()))
-
-
-def vectors(
-    rows: pd.DataFrame,
-    network: keras.Model | str,
-    size: int = engines.SIZE,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> ridge.Features:
-    """What a network says of pictures, as `engines.features`; of several networks side by side, each is kept by itself.
-
-    What was described by one of them before need not be described again because another stands beside it.
-
-    Args:
-        rows: Catalog rows of pictures that can be read.
-        network: See `engines.features`.
-        size: See `engines.features`. Defaults to 224.
-        cache: See `engines.features`.
-        progress: Show a bar. Defaults to True.
-    """
-    parts = [network] if isinstance(network, str) else models.parts(network)
-    found = [engines.features(rows, part, size, cache, progress) for part in parts]
-    return found[0] if len(found) == 1 else ridge.Beside(found)
 
 
 def solve_head(
@@ -155,50 +131,39 @@ def _share(logits: np.ndarray, targets: np.ndarray) -> float:
 def fit_second_order(
     model: keras.Model,
     described: Described,
-    strengths: tuple[float, ...] = ridge.STRENGTHS,
     balanced: bool = False,
     final: bool = False,
 ) -> pd.DataFrame:
-    """Solve the head of a second-order model in closed form.
+    """Solve the head of a second-order model in closed form, once for each of `ridge.STRENGTHS`.
 
-    Each strength of the penalty is tried, then the best once more, with labels counting little that are doubted by a
-    head solved without them (`ridge.trust`). Validation decides; of equals the later one is taken.
+    Validation decides which is kept, of equals the strongest; without validation pictures leaving one out decides.
 
     Args:
         model: From `models.second_order`, changed in place.
         described: From `describe`: training pictures are learned from, validation pictures decide.
-        strengths: Of the ridge penalty, to choose from; see `ridge.STRENGTHS`. Defaults to 0.025 to 0.4.
         balanced: Let every class count alike, however many pictures it has. Defaults to False.
         final: Once all is decided, solve again on training and validation pictures together. Defaults to False.
 
     Returns:
-        History with one row per attempt: strength, doubted (pictures that count little), accuracy and val_accuracy, of
-        heads solved on training pictures only, and whether it was kept.
+        History with one row per strength: strength, accuracy and val_accuracy of heads solved on training pictures
+        only, and whether it was kept.
     """
     (seen, targets), (unseen, wanted) = described.train, described.val
-    tried, solved = [], []
-
-    def attempt(way: ridge.Dual | ridge.Primal, doubted: int, *strengths: float) -> None:
-        kernels = way.solve(*strengths)  # all at once: reading the vectors takes longer than solving
-        said = [np.split(ridge.answers(part, kernels), len(strengths), axis=1) for part in (seen, unseen)]
-        for strength, mine, others in zip(strengths, *said, strict=True):
-            tried.append((strength, doubted, _share(mine, targets), _share(others, wanted)))
-        solved.extend(zip(np.split(kernels, len(strengths), axis=1), said[1], strict=True))
-
+    strengths = ridge.STRENGTHS
     solver = ridge.solver(seen, targets, balanced)
-    attempt(solver, 0, *sorted(strengths))
-    best = max(tried, key=lambda one: (one[3], one[0]))[0]
-    counts = ridge.trust(solver.left_out(best), targets)
-    attempt(solver.counting(counts), int((counts < 1).sum()), best)
-    history = pd.DataFrame(tried, columns=["strength", "doubted", "accuracy", "val_accuracy"])
-    chosen = max(history.index, key=lambda at: (history.val_accuracy[at], at))
-    kernel, logits = solved[chosen]
-    if final:
-        strength, doubted = tried[chosen][:2]
+    kernels = solver.solve(*strengths)  # all at once: reading the vectors takes longer than solving
+    mine, others = (np.split(ridge.answers(part, kernels), len(strengths), axis=1) for part in (seen, unseen))
+    history = pd.DataFrame({"strength": strengths})
+    history["accuracy"] = [_share(said, targets) for said in mine]
+    history["val_accuracy"] = [_share(said, wanted) for said in others]
+    if len(wanted):
+        chosen = max(history.index, key=lambda at: (history.val_accuracy[at], at))
+    else:
+        chosen = strengths.index(ridge.strongest(solver.left_out, targets)[0])
+    kernel, logits = np.split(kernels, len(strengths), axis=1)[chosen], others[chosen]
+    if final or not len(wanted):
         solver, wanted = ridge.solver(described.vectors, described.targets, balanced), described.targets
-        if doubted:
-            solver = solver.counting(ridge.trust(solver.left_out(strength), wanted))
-        kernel, logits = solver.solve(strength), solver.left_out(strength)
+        kernel, logits = solver.solve(strengths[chosen]), solver.left_out(strengths[chosen])
     # ridge answers from -1 to 1, which is too flat for probabilities
     scale = 1 / calibration.fit_noisy(logits.astype(float), wanted)[0]
     model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])

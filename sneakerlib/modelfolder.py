@@ -108,7 +108,7 @@ def save(
         "backbone": model.name,
         "recipe": recipe,
         "settings": settings or {},
-        "val_accuracy": reached(history),
+        "val_accuracy": None if np.isnan(reached(history)) else reached(history),  # without validation pictures
         "parameters": model.count_params(),
         "seed": seed,
         "pictures": {split: int(count) for split, count in used.split.value_counts().sort_index().items()},
@@ -147,13 +147,16 @@ def reached(history: pd.DataFrame) -> float:
 
 def _card(info: dict) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in info["pictures"].items())
+    score = "not known: there were no validation pictures."
+    if info["val_accuracy"] is not None:
+        score = f"{info['val_accuracy']:.3f}; it chose the epoch or the penalty, so it flatters."
     return (
         f"# {info['backbone']}, {info['recipe']}\n\n"
         f"Tells {len(info['labels'])} classes apart: {', '.join(info['labels'])}.\n\n"
         f"- Input: RGB pictures of {info['size']} x {info['size']} pixels, 0 to 255.\n"
         "- Output: logits; their softmax gives probabilities.\n"
         f"- Pictures: {counts}. Which one was in which split: `catalog.csv`.\n"
-        f"- Validation accuracy: {info['val_accuracy']:.3f}; it chose the epoch or the penalty, so it flatters.\n"
+        f"- Validation accuracy: {score}\n"
         f"- Parameters: {info['parameters']:,}. Seed: {info['seed']}.\n\n"
         "It answers with one of its classes whatever it is shown, also for a picture that is none of them.\n"
     )

@@ -10,11 +10,9 @@ import numpy as np
 from sneakerlib import InputError
 from sneakerlib.backbones import OFFLINE, backbone, backbone_names
 from sneakerlib.quiet import keras
-from sneakerlib.trim import Trim
 
 __all__ = [
     "OFFLINE",
-    "Mirror",
     "SecondMoment",
     "backbone",
     "backbone_names",
@@ -24,8 +22,6 @@ __all__ = [
     "features",
     "late_maps",
     "linear",
-    "mirrored",
-    "parts",
     "scratch",
     "second_order",
     "transplanted",
@@ -153,8 +149,8 @@ class SecondMoment(layers.Layer):
         return shape[0], shape[-1] * (shape[-1] + 1) // 2 * (len(REGIONS) if self.regions else 1)
 
     def get_config(self):
-        """See above; the default is left out, as before there were regions: what was described then is still known."""
-        return super().get_config() | ({"regions": True} if self.regions else {})
+        """See above."""
+        return super().get_config() | {"regions": self.regions}
 
 
 def _span(count: int, low: float, high: float) -> tuple[int, int]:
@@ -162,72 +158,27 @@ def _span(count: int, low: float, high: float) -> tuple[int, int]:
     return math.ceil(low * count - 0.5), math.floor(high * count - 0.5) + 1
 
 
-@keras.saving.register_keras_serializable("sneakerlib")
-class Mirror(layers.Layer):
-    """The mirror image of a picture; a layer and not an operation, for the sake of a name that does not change."""
-
-    def call(self, pictures):
-        """Left becomes right."""
-        return ops.flip(pictures, axis=2)
-
-
 MOST_CHANNELS = 192  # of a map whose second moments are taken: 18,528 products
-JOINED = "all_moments"  # the layer in which the parts of a second-order network come together
 
 
 def second_order(
-    backbones: keras.Model | list[keras.Model],
-    labels: list[str],
-    flip: bool = False,
-    channels: int = MOST_CHANNELS,
-    regions: bool = False,
-    trim: bool = False,
+    backbone: keras.Model, labels: list[str], channels: int = MOST_CHANNELS, regions: bool = True
 ) -> keras.Model:
-    """Put a linear head on the second moments of two late feature maps, of one backbone or of several.
+    """Put a linear head on the second moments of two late feature maps.
 
     The maps are the last ones of the two smallest sizes (`late_maps`). A map of more channels than `channels` is first
     brought down to that many directions, drawn by lot.
 
     Args:
-        backbones: From `backbone()`; layers are shared, not copied. Several see one picture, each at its own size: the
-            picture comes in at the largest of them.
+        backbone: From `backbone()`; its layers are shared, not copied.
         labels: The classes, in the order of the answers.
-        flip: Describe the mirrored picture as well, and take the mean of both. Defaults to False.
         channels: At most, of one map. Defaults to 192.
         regions: Take the moments of three regions instead of the whole: vectors three times as long, no further pass
-            of the network. See `SecondMoment`. Defaults to False.
-        trim: Let every backbone also see what stands out from the picture's border (`trim.Trim`), by itself. Defaults
-            to False.
+            of the network. See `SecondMoment`. Defaults to True.
 
     Raises:
-        InputError: If a backbone has no two feature maps of different sizes.
+        InputError: If the backbone has no two feature maps of different sizes.
     """
-    backbones = backbones if isinstance(backbones, list) else [backbones]
-    described = [_moments(backbone, channels, regions) for backbone in backbones]
-    if len(described) == 1 and not flip and not trim:  # one flat network: heat maps find its layers at once
-        inputs, x = described[0].input, described[0].output
-    else:
-        size = max(part.input_shape[1] for part in described)
-        inputs = keras.Input((size, size, 3), name="picture")
-        looks = (False, True) if trim else (False,)
-        views = [_seen(part, inputs, flip, look) for look in looks for part in described]
-        x = layers.Concatenate(name=JOINED)(views)
-    name = "_".join(dict.fromkeys(backbone.name for backbone in backbones))
-    return keras.Model(inputs, layers.Dense(len(labels), name="logits")(x), name=name)
-
-
-def parts(network: keras.Model) -> list[keras.Model]:
-    """The networks whose answers a features network has side by side, in their order; itself if it is only one."""
-    joined = next((layer for layer in network.layers if layer.name == JOINED), None)
-    if joined is None:
-        return [network]
-    tensors = joined.input if isinstance(joined.input, list) else [joined.input]
-    ends = [next(layer for layer in network.layers if layer.output is tensor) for tensor in tensors]
-    return [keras.Model(network.input, end.output, name=end.name) for end in ends]
-
-
-def _moments(backbone: keras.Model, channels: int, regions: bool) -> keras.Model:
-    """A network from pictures to the second moments of two late maps."""
     maps = list(late_maps(backbone).values())[:2]
     if len(maps) < 2:
         raise InputError(f"{backbone.name} has no two feature maps of different sizes: use larger pictures")
@@ -240,38 +191,13 @@ def _moments(backbone: keras.Model, channels: int, regions: bool) -> keras.Model
                 channels, 1, use_bias=False, kernel_initializer=lot, trainable=False, name=f"directions_{size}"
             )(x)
         moments.append(SecondMoment(regions, name=f"second_moment_{size}")(x))
-    name = f"{backbone.name}_{backbone.input_shape[1]}_moments"
-    return keras.Model(backbone.input, layers.Concatenate(name="second_moments")(moments), name=name)
-
-
-def _seen(part: keras.Model, picture, flip: bool, trim: bool):
-    """What one network makes of a picture, or of what stands out in it, at its own size; perhaps mirrored, too."""
-    size, view, name = part.input_shape[1], picture, f"trimmed_{part.name}" if trim else part.name
-    if trim:
-        view = Trim(size, name=f"to_{name}")(picture)
-    elif size != picture.shape[1]:
-        view = layers.Resizing(size, size, name=f"whole_to_{name}")(picture)
-    said = part(view)
-    if flip:
-        mirror = Mirror(name=f"mirrored_{name}")(view)
-        said = layers.Average(name=f"both_{name}")([said, part(mirror)])
-    return layers.Identity(name=f"views_{name}")(said)  # `parts` finds layers by what they say, not whole networks
+    x = layers.Concatenate(name="second_moments")(moments)
+    return keras.Model(backbone.input, layers.Dense(len(labels), name="logits")(x), name=backbone.name)
 
 
 def features(model: keras.Model) -> keras.Model:
     """The part of a classifier before its head: pictures to feature vectors."""
     return keras.Model(model.input, model.get_layer("logits").input, name=f"{model.name}-features")
-
-
-def mirrored(model: keras.Model) -> keras.Model:
-    """The same classifier, answering for the mean of a picture and its mirror image: flip averaging at test time.
-
-    Args:
-        model: With a linear head, whose weights are shared, not copied.
-    """
-    body, picture = features(model), keras.Input(model.input_shape[1:], name="picture")
-    x = layers.Average(name="both")([body(picture), body(Mirror(name="mirror")(picture))])
-    return keras.Model(picture, model.get_layer("logits")(x), name=model.name)
 
 
 def transplanted(trained: keras.Model, model: keras.Model) -> keras.Model:

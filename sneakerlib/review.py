@@ -57,7 +57,7 @@ def out_of_fold(
     return pd.DataFrame(p, index=rows.index, columns=sorted(known.label.unique()))
 
 
-def leave_one_out(features: ridge.Features, rows: pd.DataFrame) -> pd.DataFrame:
+def leave_one_out(features: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
     """Probabilities from a head in closed form that was solved without the picture and its twins: exact, in seconds.
 
     Args:

@@ -6,7 +6,6 @@ machine or logistic regression bends to reach it. Two ways to the same weights: 
 the number of pictures. Vectors may lie in a file: only portions of them are in memory.
 """
 
-import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -15,50 +14,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 PORTION = 1024  # pictures whose vectors are in memory at a time
 # Of the penalty, tried on validation, as shares of the mean squared length of the vectors: so they mean the same for
-# one network and for several side by side.
+# every network.
 STRENGTHS = (0.025, 0.05, 0.1, 0.2, 0.4)
 
-# A label is doubted if the head that was solved without the picture thinks another class likelier by this much, on a
-# scale from -1 to 1; it then counts a tenth. In cross-validation on ten real classes this brought 0.3 points with three
-# networks side by side and took 0.1 with one, so validation decides (`heads.fit_second_order`); other limits (0.2 to
-# 0.8) and counts (0.01 to 0.3) were alike.
-DOUBT, LITTLE = 0.5, 0.1
 
-
-class Beside:
-    """Vectors of several networks side by side, as if they were one array, which is never made.
-
-    Args:
-        parts: Arrays of shape (n, channels), each of its own number of channels.
-    """
-
-    def __init__(self, parts: list[np.ndarray]):
-        self.parts = parts
-        self.shape = len(parts[0]), sum(part.shape[1] for part in parts)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows) -> "Beside":
-        return Beside([part[rows] for part in self.parts])
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.concatenate([np.asarray(part, dtype) for part in self.parts], axis=1)
-
-
-Features = np.ndarray | Beside  # of shape (n, channels); may lie in a file
-
-
-def _blocks(features: Features) -> list[tuple[np.ndarray, slice]]:
-    """The arrays side by side, and which channels each has."""
-    found, start = [], 0
-    for part in features.parts if isinstance(features, Beside) else [features]:
-        found.append((part, slice(start, start + part.shape[1])))
-        start += part.shape[1]
-    return found
-
-
-def gram(one: Features, other: Features | None = None) -> np.ndarray:
+def gram(one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
     """Inner products of vectors, worked out in portions.
 
     Args:
@@ -68,9 +28,6 @@ def gram(one: Features, other: Features | None = None) -> np.ndarray:
     Returns:
         Array of shape (n, m), float32.
     """
-    if isinstance(one, Beside):
-        others = [None] * len(one.parts) if other is None else other.parts
-        return sum(gram(part, its) for part, its in zip(one.parts, others, strict=True))
     same = other is None
     other = one if same else other
     products = np.empty((len(one), len(other)), np.float32)
@@ -160,7 +117,7 @@ class Dual:
         counts: How much each picture counts. Defaults to 1.
     """
 
-    def __init__(self, features: Features, targets: np.ndarray, counts: np.ndarray | float = 1):
+    def __init__(self, features: np.ndarray, targets: np.ndarray, counts: np.ndarray | float = 1):
         self.features, self.targets, self.counts = features, targets, counts
         self.gram = gram(features)
         self.scale = float(np.diag(self.gram).mean())  # mean squared length
@@ -177,20 +134,13 @@ class Dual:
         duals = [solve(self.gram, self.targets, strength * self.scale, self.counts) for strength in strengths]
         dual = np.concatenate(duals, axis=1).astype(np.float32)
         total = np.zeros((self.features.shape[1], dual.shape[1]), np.float32)
-        for part, channels in _blocks(self.features):
-            for rows in _portions(len(dual)):
-                total[channels] += np.asarray(part[rows], np.float32).T @ dual[rows]
+        for rows in _portions(len(dual)):
+            total += np.asarray(self.features[rows], np.float32).T @ dual[rows]
         return total
 
     def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
         """See `left_out`; `strength` is a share."""
         return left_out(self.gram, self.targets, strength * self.scale, self.counts, groups)
-
-    def counting(self, counts: np.ndarray) -> "Dual":
-        """The same with other counts; the inner products stay."""
-        other = copy.copy(self)
-        other.counts = self.counts * counts
-        return other
 
 
 class Primal:
@@ -202,7 +152,7 @@ class Primal:
         counts: How much each picture counts. Defaults to 1.
     """
 
-    def __init__(self, features: Features, targets: np.ndarray, counts: np.ndarray | float = 1):
+    def __init__(self, features: np.ndarray, targets: np.ndarray, counts: np.ndarray | float = 1):
         self.features, self.targets = features, targets
         self.counts = np.broadcast_to(np.asarray(counts, np.float32), len(features))
         wanted, channels, squares = signs(targets), features.shape[1], 0.0
@@ -236,23 +186,8 @@ class Primal:
             said[rows] = wanted[rows] - np.linalg.solve(np.eye(len(rows)) - leverage, wanted[rows] - x @ kernel)
         return said
 
-    def counting(self, counts: np.ndarray) -> "Primal":
-        """The same with other counts: one more pass over the pictures."""
-        return Primal(self.features, self.targets, self.counts * counts)
 
-
-def trust(left_out: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """How much each picture counts, by what is said of it when it is left out: 1, or little where its label is doubted.
-
-    Args:
-        left_out: From `left_out`.
-        targets: Class number of each picture.
-    """
-    given = left_out[np.arange(len(targets)), targets]
-    return np.where(left_out.max(axis=1) - given > DOUBT, LITTLE, 1).astype(np.float32)
-
-
-def solver(features: Features, targets: np.ndarray, balanced: bool = False) -> Dual | Primal:
+def solver(features: np.ndarray, targets: np.ndarray, balanced: bool = False) -> Dual | Primal:
     """The way to the head that needs less memory.
 
     Args:
@@ -264,12 +199,11 @@ def solver(features: Features, targets: np.ndarray, balanced: bool = False) -> D
     return (Dual if len(features) <= features.shape[1] else Primal)(features, targets, counts)
 
 
-def answers(features: Features, kernel: np.ndarray) -> np.ndarray:
+def answers(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """What a head says of pictures: `features @ kernel`, in portions."""
     said = np.zeros((len(features), kernel.shape[1]), np.float32)
-    for part, channels in _blocks(features):
-        for rows in _portions(len(said)):
-            said[rows] += np.asarray(part[rows], np.float32) @ kernel[channels]
+    for rows in _portions(len(said)):
+        said[rows] = np.asarray(features[rows], np.float32) @ kernel
     return said
 
 

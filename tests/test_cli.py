@@ -28,7 +28,7 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     assert sum(made["pictures"].values()) == len(sample.truth(tmp_path / "s"))
     split = answer(capsys, "split", tmp_path / "s", "--out", tmp_path / "c.csv", "--val", 0.2, "--test", 0.2)
     assert {"train", "val", "test"} <= set(split["pictures"])
-    trained = answer(capsys, "train", tmp_path / "c.csv", "--out", tmp_path / "m", "--size", 64, "--minutes", 0.01)
+    trained = answer(capsys, "train", tmp_path / "c.csv", "--out", tmp_path / "m", "--size", 64)
     assert 0 <= trained["val_accuracy"] <= 1
     scores = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "c.csv", "--out", tmp_path / "e")
     assert list(scores) == [
@@ -206,14 +206,12 @@ def wrong(shoes, model, tmp_path):
         ("augment shoes new --per-class 9 --recipe magic", "there is no recipe 'magic': use standard, workshop"),
         ("augment empty new --per-class 9", "no pictures under empty"),
         ("augment shoes shoes --per-class 9", "shoes holds the originals"),
-        ("train shoes --out new --recipe magic", "there is no recipe 'magic': use auto, linear"),
+        ("train shoes --out new --recipe magic", "there is no recipe 'magic': use second-order, frozen"),
         ("train shoes --out new --backbone resnet51", "there is no backbone 'resnet51'"),
         ("train empty --out new", "no pictures under empty"),
         ("train shoes --out new --size 0", "size 0 is too small"),
         ("train shoes --out new --recipe scratch --epochs -1", "epochs must be at least 1, not -1"),
-        ("train shoes --out new --epochs 3", "auto decides by minutes: leave --epochs out"),
-        ("train shoes --out new --minutes -1", "minutes must be more than 0, not -1"),
-        ("train shoes --out new --recipe linear --size big", "size 'big' is no number of pixels"),
+        ("train shoes --out new --epochs 3", "solved, not trained by epochs: leave --epochs out"),
         (
             "train shoes --out new --recipe frozen --epochs 3",
             "recipe frozen is solved, not trained by epochs: leave --epochs out",

@@ -88,7 +88,7 @@ def test_the_fingerprint_follows_the_data(trained, table, tmp_path):
 
 
 def test_unknown_recipes_and_single_classes_are_refused(table, tmp_path):
-    with pytest.raises(InputError, match="there is no recipe 'magic': use auto"):
+    with pytest.raises(InputError, match="there is no recipe 'magic': use second-order"):
         recipes.train(table, "magic", tmp_path / "m")
     one = table[table.label.eq(table.label[0])]
     with pytest.raises(InputError, match="needs two of them"):

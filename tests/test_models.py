@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sneakerlib import InputError, engines, models, weights
+from sneakerlib import InputError, models, weights
 from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.quiet import keras
-from sneakerlib.trim import Trim
 
 MILITARY_UNIFORM = 652  # ImageNet's class of the photograph of Rear Admiral Hopper that comes with matplotlib
 
@@ -117,13 +116,16 @@ def test_second_moments_agree_with_numpy():
 
 
 def test_second_order_looks_at_the_last_sums_of_the_two_smallest_sizes():
-    model = models.second_order(models.backbone(size=224), ["a", "b"])
-    assert models.features(model).output.shape == (None, 192 * 193 // 2 + 112 * 113 // 2)  # 7 x 7 and 14 x 14
-    assert model.output.shape == (None, 2)
+    backbone = models.backbone(size=224)
+    for regions, views in ((True, 3), (False, 1)):
+        model = models.second_order(backbone, ["a", "b"], regions=regions)
+        numbers = views * (192 * 193 // 2 + 112 * 113 // 2)  # of maps of 7 x 7 and 14 x 14
+        assert models.features(model).output.shape == (None, numbers)
+        assert model.output.shape == (None, 2)
 
 
 def test_second_order_brings_wide_maps_down_to_192_directions():
-    model = models.second_order(models.backbone("resnet50", 64, weights=None), ["a", "b"])
+    model = models.second_order(models.backbone("resnet50", 64, weights=None), ["a", "b"], regions=False)
     assert models.features(model).output.shape == (None, 2 * (192 * 193 // 2))
 
 
@@ -235,35 +237,6 @@ def test_earlier_activations_are_averages_of_the_second_smallest_map():
     assert np.allclose(early.predict_on_batch(picture), maps.mean((1, 2)), atol=1e-5)
 
 
-def test_several_backbones_see_one_picture_each_at_its_size_and_its_mirror_image():
-    parts = [models.backbone(size=64), models.backbone("efficientnet-lite1", 96)]
-    model = models.features(models.second_order(parts, ["a", "b"], flip=True))
-    assert model.input_shape == (None, 96, 96, 3)
-    picture = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)).astype("float32")
-    found = model.predict_on_batch(picture)
-    alone = models.features(models.second_order(parts[1], ["a", "b"]))
-    mean = (alone.predict_on_batch(picture) + alone.predict_on_batch(picture[:, :, ::-1])) / 2
-    assert np.allclose(found[:, -mean.shape[1] :], mean, atol=1e-5)
-    assert np.allclose(model.predict_on_batch(picture[:, :, ::-1]), found, atol=1e-5)
-    assert found.shape[1] == 2 * mean.shape[1]  # Lite0 and Lite1 have maps of equal depth
-
-
-def test_what_stands_out_is_seen_beside_the_whole_picture_whose_description_stays_the_same():
-    parts = [models.backbone(size=64), models.backbone("efficientnet-lite1", 96)]
-    picture = np.full((1, 96, 96, 3), 255, "float32")
-    picture[:, 20:60, 10:90] = np.random.default_rng(0).integers(0, 200, (40, 80, 3))
-    both, whole = (models.features(models.second_order(parts, ["a"], trim=trim)) for trim in (True, False))
-    alone = [
-        models.features(models.second_order(part, ["a"])).predict_on_batch(np.asarray(Trim(size)(picture)))
-        for part, size in zip(parts, (64, 96), strict=True)
-    ]
-    wanted = np.concatenate([whole.predict_on_batch(picture), *alone], axis=1)
-    assert np.allclose(both.predict_on_batch(picture), wanted, atol=1e-5)
-    prints = [engines.fingerprint(part) for part in models.parts(both)]
-    assert prints[:2] == [engines.fingerprint(part) for part in models.parts(whole)]
-    assert len(set(prints)) == len({part.name for part in models.parts(both)}) == 4
-
-
 def moments_by_hand(positions: np.ndarray) -> np.ndarray:
     """Roots of the second moments of (positions, channels), the upper triangle brought to length 1."""
     products = (positions.T @ positions / len(positions))[np.triu_indices(positions.shape[1])]
@@ -285,34 +258,15 @@ def test_regions_are_the_middle_and_both_halves_of_a_map_side_by_side(size):
     assert layer.compute_output_shape(maps.shape) == found.shape
 
 
-def test_regions_are_kept_with_the_layer_and_change_no_network_without_them():
-    layer = models.SecondMoment.from_config(models.SecondMoment(regions=True, name="m").get_config())
-    assert layer.regions
-    assert "regions" not in models.SecondMoment(name="m").get_config()  # fingerprints of described pictures hold
-
-
-def test_parts_say_side_by_side_what_the_whole_says_and_are_the_same_in_other_company():
-    def network(*names):
-        return models.features(models.second_order([models.backbone(name, 64) for name in names], ["a"], True, 8))
-
-    one, two = network("efficientnet-lite0"), network("efficientnet-lite0", "efficientnet-lite1")
-    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype("float32")
-    said = [part.predict_on_batch(picture) for part in models.parts(two)]
-    assert np.allclose(np.concatenate(said, axis=1), two.predict_on_batch(picture), atol=1e-6)
-    assert [engines.fingerprint(part) for part in models.parts(one)] == [engines.fingerprint(models.parts(two)[0])]
+def test_regions_are_kept_with_the_layer():
+    for regions in (True, False):
+        layer = models.SecondMoment(regions=regions, name="m")
+        assert models.SecondMoment.from_config(layer.get_config()).regions == regions
 
 
 def test_fewer_channels_give_shorter_vectors():
-    model = models.second_order(models.backbone(size=64), ["a", "b"], channels=96)
+    model = models.second_order(models.backbone(size=64), ["a", "b"], channels=96, regions=False)
     assert models.features(model).output.shape == (None, 2 * (96 * 97 // 2))
-
-
-def test_a_mirrored_classifier_answers_for_both_images():
-    plain = models.classifier(models.backbone(size=64), ["a", "b"])
-    both = models.mirrored(plain)
-    picture = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
-    mean = (plain.predict_on_batch(picture) + plain.predict_on_batch(picture[:, :, ::-1])) / 2
-    assert np.allclose(both.predict_on_batch(picture), mean, atol=1e-4)
 
 
 def test_a_transplanted_network_is_the_same_network_at_another_size():

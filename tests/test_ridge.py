@@ -99,27 +99,6 @@ def test_portions_change_nothing(data, monkeypatch):
     assert np.allclose(ridge.answers(features, solved[0]), features @ solved[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
-def test_other_counts_are_as_if_they_had_been_given_at_once(data, way):
-    features, targets = data
-    first, second = np.random.default_rng(2).uniform(0.5, 2, (2, 60)).astype(np.float32)
-    again = way(features, targets, first).counting(second).solve(0.3)
-    assert np.allclose(again, way(features, targets, first * second).solve(0.3), atol=1e-5)
-
-
-@pytest.mark.parametrize("way", [ridge.Dual, ridge.Primal])
-def test_vectors_side_by_side_give_what_one_array_gives(data, way, monkeypatch):
-    monkeypatch.setattr(ridge, "PORTION", 7)
-    features, targets = data
-    beside = ridge.Beside([features[:, :50], features[:, 50:]])
-    assert beside[5:40].shape == (35, 200)
-    assert np.allclose(ridge.gram(beside[:9], beside), features[:9] @ features.T, atol=1e-6)
-    one, other = (way(x, targets) for x in (features, beside))
-    assert np.allclose(one.solve(0.3), other.solve(0.3), atol=1e-5)
-    assert np.allclose(one.left_out(0.3), other.left_out(0.3), atol=1e-5)
-    assert np.allclose(ridge.answers(features, one.solve(0.3)), ridge.answers(beside, one.solve(0.3)), atol=1e-5)
-
-
 def test_the_strength_is_the_one_that_names_most_of_what_was_left_out(data):
     features, targets = data
     wrong = np.where(np.arange(60) < 12, (targets + 1) % 3, targets)
