@@ -1,10 +1,9 @@
 """What need not be worked out twice: results kept by what they were worked out from."""
 
-import hashlib
+import copy
 import json
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from sneakerlib.runs import replacing
+ASKED = 500  # keys in one query: SQLite takes 999 everywhere
 
 
 def cache_folder() -> Path:
@@ -53,43 +52,73 @@ class Remembered:
         return opened
 
 
-class Vectors:
-    """Arrays of numbers by key, in a folder that several programs may fill at a time: each file in it is final.
+class Store:
+    """What networks say of pictures, in one file that several programs may use at a time.
 
     Args:
-        folder: Where; made when something is first put into it.
+        file: Where; made when something is first put into it.
+        network: Whose vectors are meant.
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+    def __init__(self, file: str | Path, network: str):
+        self.file, self.network = Path(file), network
 
     def keys(self) -> set[str]:
         """What is known."""
-        return {key for file in self._files() for key in np.load(file)["keys"].tolist()}
+        if not self.file.exists():
+            return set()
+        with closing(self._open()) as opened:
+            return {key for (key,) in opened.execute("SELECT key FROM vectors WHERE network = ?", (self.network,))}
 
     def get(self, keys: Iterable[str]) -> np.ndarray:
-        """The vectors of these keys, one row each; every one must be known.
-
-        They lie in a temporary file that is mapped into memory: a million vectors need not fit into it.
-        """
-        keys, found = np.array(list(keys)), None
-        for file in self._files():
-            with np.load(file) as opened:
-                known, vectors = opened["keys"], opened["vectors"]
-            order = np.argsort(known)
-            at = np.searchsorted(known, keys, sorter=order) % len(known)
-            wanted = np.flatnonzero(known[order[at]] == keys)
-            if found is None:
-                shape = (len(keys), *vectors.shape[1:])
-                found = np.memmap(tempfile.TemporaryFile(), vectors.dtype, "w+", shape=shape)  # noqa: SIM115
-            found[wanted] = vectors[order[at[wanted]]]
-        return found
+        """The vectors of these keys, one row each; every one must be known."""
+        keys, found = [str(key) for key in keys], {}
+        with closing(self._open()) as opened:
+            for start in range(0, len(keys), ASKED):
+                some = keys[start : start + ASKED]
+                marks = ", ".join("?" * len(some))
+                query = f"SELECT key, half, content FROM vectors WHERE network = ? AND key IN ({marks})"
+                found |= {
+                    key: np.frombuffer(content, np.float16 if half else np.float32)
+                    for key, half, content in opened.execute(query, (self.network, *some))
+                }
+        return np.stack([found[key] for key in keys])
 
     def put(self, keys: Iterable[str], vectors: np.ndarray) -> None:
-        """Remember an array (keys, ...), all or nothing."""
-        keys = np.array(list(keys))
-        with replacing(self.folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:16]}.npz") as beside:
-            np.savez(beside, keys=keys, vectors=vectors)
+        """Remember these vectors, float16 or float32, all or none."""
+        half = int(vectors.dtype == np.float16)
+        rows = [(self.network, key, half, vector.tobytes()) for key, vector in zip(keys, vectors, strict=True)]
+        with closing(self._open()) as opened, opened:
+            opened.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
 
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("*.npz"))
+    def _open(self) -> sqlite3.Connection:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        opened = sqlite3.connect(self.file, timeout=60)
+        columns = "network TEXT, key TEXT, half INT, content BLOB, PRIMARY KEY (network, key)"
+        opened.execute(f"CREATE TABLE IF NOT EXISTS vectors ({columns})")
+        return opened
+
+
+class Vectors:
+    """Vectors of pictures that stay in their file: rows are chosen as in an array, and read by `np.asarray`.
+
+    Args:
+        store: Where they are.
+        keys: Whose vectors, in which order; every one must be known.
+    """
+
+    def __init__(self, store: Store, keys: Iterable[str]):
+        self.store, self.keys = store, np.array(list(keys))
+        self.shape = len(self.keys), store.get(self.keys[:1]).shape[1]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, rows) -> "Vectors":
+        chosen = copy.copy(self)
+        chosen.keys = self.keys[rows]
+        chosen.shape = len(chosen.keys), self.shape[1]
+        return chosen
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.store.get(self.keys).astype(dtype or np.float16) if len(self) else np.empty(self.shape, dtype)

@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import calibration, engines, evaluation, ridge
+from sneakerlib.cache import Vectors
 from sneakerlib.catalog import class_numbers, in_order, usable
 from sneakerlib.quiet import keras
 
@@ -23,22 +24,22 @@ class Described:
     """Pictures as vectors: training pictures first, then validation pictures.
 
     Attributes:
-        vectors: Of shape (pictures, channels); may lie in a file, of which only portions are read at a time.
+        vectors: Of shape (pictures, channels); long ones stay in a file, of which only portions are read at a time.
         targets: Class number of each picture.
         learn: How many of them are training pictures.
     """
 
-    vectors: np.ndarray
+    vectors: np.ndarray | Vectors
     targets: np.ndarray
     learn: int
 
     @property
-    def train(self) -> tuple[np.ndarray, np.ndarray]:
+    def train(self) -> tuple[np.ndarray | Vectors, np.ndarray]:
         """Vectors and targets of the training pictures."""
         return self.vectors[: self.learn], self.targets[: self.learn]
 
     @property
-    def val(self) -> tuple[np.ndarray, np.ndarray]:
+    def val(self) -> tuple[np.ndarray | Vectors, np.ndarray]:
         """Vectors and targets of the validation pictures."""
         return self.vectors[self.learn :], self.targets[self.learn :]
 
@@ -202,6 +203,6 @@ def staged(
             (x[place[y] < count], place[y][place[y] < count]) for x, y in (described.train, described.val)
         )
         kernel, bias = solve(seen, targets)
-        right = int(((unseen @ kernel + bias).argmax(1) == wanted).sum())
+        right = int(((ridge.answers(unseen, kernel) + bias).argmax(1) == wanted).sum())
         rows.append((count, len(wanted), right / len(wanted), *evaluation.wilson_interval(right, len(wanted))))
     return pd.DataFrame(rows, columns=["classes", "pictures", "val_accuracy", "low", "high"])

@@ -1,10 +1,14 @@
+import sqlite3
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from sneakerlib import InputError, catalog, engines, models
-from sneakerlib.cache import Vectors
+from sneakerlib import InputError, catalog, engines, models, ridge
+from sneakerlib.cache import Store, Vectors
+from sneakerlib.pictures import as_seen
 from sneakerlib.quiet import keras
 
 
@@ -71,12 +75,14 @@ def test_features_are_computed_once_per_content_and_follow_the_rows(fresh, netwo
     assert np.array_equal(engines.features(turned, network, cache=tmp_path, progress=False), first[::-1])
 
 
-def test_a_new_picture_adds_its_own_features_alone(fresh, network, tmp_path):
+def test_a_new_picture_adds_its_own_features_alone(fresh, network, tmp_path, monkeypatch):
     some = fresh.iloc[:5]
     before = engines.features(some, network, cache=tmp_path, progress=False)
+    asked, original = [], engines.LiteRT.__call__
+    monkeypatch.setattr(engines.LiteRT, "__call__", lambda self, one: asked.append(1) or original(self, one))
     both = engines.features(fresh, network, cache=tmp_path, progress=False)
     assert np.array_equal(both[:5], before)
-    assert len(list((tmp_path).glob("features-*/*.npz"))) == 2
+    assert len(asked) == len(fresh) - 5
 
 
 def test_what_was_computed_before_a_kill_is_kept(fresh, network, tmp_path, monkeypatch):
@@ -92,8 +98,8 @@ def test_what_was_computed_before_a_kill_is_kept(fresh, network, tmp_path, monke
     monkeypatch.setattr(engines.LiteRT, "__call__", stops)
     with pytest.raises(KeyboardInterrupt):
         engines.features(fresh, network, cache=tmp_path, progress=False)
-    (folder,) = tmp_path.glob("features-*")
-    assert len(Vectors(folder).keys()) == 8
+    with sqlite3.connect(tmp_path / "features.sqlite") as opened:
+        assert opened.execute("SELECT count(*) FROM vectors").fetchone() == (8,)
     monkeypatch.setattr(engines.LiteRT, "__call__", original)
     assert engines.features(fresh, network, cache=tmp_path, progress=False).shape == (len(fresh), 8)
 
@@ -113,13 +119,59 @@ def test_an_unknown_backbone_is_refused(fresh, tmp_path):
         engines.features(fresh, "alexnet", cache=tmp_path, progress=False)
 
 
-def test_vectors_come_back_in_the_order_asked_for(tmp_path):
-    store = Vectors(tmp_path / "v")
+def test_vectors_come_back_in_the_order_asked_for_and_each_network_has_its_own(tmp_path):
+    store, other = (Store(tmp_path / "v.sqlite", name) for name in ("one", "other"))
     assert store.keys() == set()
     store.put(["b", "a"], np.array([[2.0, 2], [1, 1]], np.float32))
+    other.put(["a"], np.array([[7.0]], np.float16))
     store.put(["c"], np.array([[3.0, 3]], np.float32))
     assert store.keys() == {"a", "b", "c"}
     assert store.get(["c", "a", "b", "a"])[:, 0].tolist() == [3, 1, 2, 1]
+    assert (other.keys(), other.get(["a"]).tolist(), other.get(["a"]).dtype) == ({"a"}, [[7.0]], np.float16)
+
+
+def test_vectors_that_stay_in_their_file_are_chosen_like_rows_of_an_array(tmp_path, monkeypatch):
+    monkeypatch.setattr("sneakerlib.cache.ASKED", 3)
+    rng, keys = np.random.default_rng(0), [f"{number}" for number in range(10)]
+    array = rng.normal(size=(10, 6)).astype(np.float16)
+    store = Store(tmp_path / "v.sqlite", "n")
+    store.put(keys, array)
+    vectors = Vectors(store, [*keys[::-1], "3"])
+    wanted = np.concatenate([array[::-1], array[3:4]])
+    assert (len(vectors), vectors.shape) == (11, (11, 6))
+    for rows in (slice(2, 9), np.array([5, 1, 1]), np.arange(11) % 2 == 0, slice(4, 4)):
+        assert np.array_equal(np.asarray(vectors[rows], np.float32), wanted[rows].astype(np.float32))
+    targets = np.arange(11) % 2
+    for solved, reference in zip(
+        (ridge.Dual(vectors, targets), ridge.Primal(vectors, targets)), (wanted, wanted), strict=True
+    ):
+        kernel = solved.solve(0.3)
+        assert np.allclose(kernel, ridge.solver(reference, targets).solve(0.3), atol=1e-4)
+        assert np.allclose(ridge.answers(vectors, kernel), reference.astype(np.float32) @ kernel, atol=1e-5)
+
+
+def test_two_programs_fill_one_file_at_a_time(tmp_path):
+    code = (
+        "import sys, numpy as np; from sneakerlib.cache import Store; from pathlib import Path\n"
+        "store = Store(Path(sys.argv[1]), 'n')\n"
+        "for n in range(50): store.put([sys.argv[2] + str(n)], np.full((1, 500), n, np.float32))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "v.sqlite")]
+    running = [subprocess.Popen([*command, name]) for name in "ab"]
+    assert [one.wait(60) for one in running] == [0, 0]
+    store = Store(tmp_path / "v.sqlite", "n")
+    assert store.keys() == {f"{name}{n}" for name in "ab" for n in range(50)}
+    assert store.get(["a7", "b49"])[:, 0].tolist() == [7, 49]
+
+
+def test_long_vectors_are_rounded_to_half_precision_and_no_further(fresh, tmp_path):
+    picture = keras.Input((40, 40, 3))
+    network = keras.Model(picture, keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(picture)))
+    found = engines.features(fresh, network, cache=tmp_path, progress=False)
+    assert isinstance(found, Vectors)
+    folder = catalog.folder_of(fresh)
+    exact = np.stack([as_seen(folder / path, 40).reshape(-1) / 255 for path in fresh.path])
+    assert np.abs(np.asarray(found, np.float64) / np.maximum(exact, 1e-4) - 1)[exact > 0].max() <= 0.0005
 
 
 def test_the_fingerprint_is_that_of_the_network_and_not_of_its_layers_names():
