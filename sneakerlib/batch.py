@@ -32,9 +32,8 @@ QUICK = {
     "TOP_EPOCHS": 1,
     "FINE_TUNE_SIZE": 64,
 }
-INSIDE = (
-    "SNEAKERLIB_RUN"  # set in the kernels of a run: Setup cells, which prepare Colab, then leave everything as it is
-)
+# Set in the kernels of a run: Setup cells, which prepare Colab, then leave everything as it is.
+INSIDE = "SNEAKERLIB_RUN"
 LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pillow", "papermill")
 
 

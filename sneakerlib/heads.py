@@ -159,10 +159,12 @@ def fit_second_order(
     history["val_accuracy"] = [_share(said, wanted) for said in others]
     if len(wanted):
         chosen = max(history.index, key=lambda at: (history.val_accuracy[at], at))
+        logits = others[chosen]
     else:
-        chosen = strengths.index(ridge.strongest(solver.left_out, targets)[0])
-    kernel, logits = np.split(kernels, len(strengths), axis=1)[chosen], others[chosen]
-    if final or not len(wanted):
+        strength, logits = ridge.strongest(solver.left_out, targets)
+        chosen, wanted = strengths.index(strength), targets
+    kernel = np.split(kernels, len(strengths), axis=1)[chosen]
+    if final:
         solver, wanted = ridge.solver(described.vectors, described.targets, balanced), described.targets
         kernel, logits = solver.solve(strengths[chosen]), solver.left_out(strengths[chosen])
     # ridge answers from -1 to 1, which is too flat for probabilities

