@@ -19,7 +19,10 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from sneakerlib import calibration, catalog, clean, doubts, engines, evaluation, models, ridge
+from sneakerlib import calibration, catalog, evaluation
+from sneakerlib.cleaning import audit
+from sneakerlib.learning import engines, networks, ridge
+from sneakerlib.review import doubts
 
 WAYS = {  # pixels, and whether regions are described by themselves; the last is the recipe `second-order`
     "224 px": (224, False),
@@ -40,7 +43,7 @@ def main() -> None:
     counts = sorted(options.classes) or [len(names)]
     rows = whole[whole.label.isin(names[: max(counts)])]
     with contextlib.nullcontext(options.cache) if options.cache else tempfile.TemporaryDirectory() as cache:
-        rows = clean.apply(rows, clean.audit(rows, cache, progress=False, features=False))
+        rows = audit.apply(rows, audit.audit(rows, cache, progress=False, features=False))
         rows = rows[~rows.issue.isin(["unreadable", "not-a-picture"])].reset_index(drop=True)
         products = {name: described(rows, cache, name, *way) for name, way in WAYS.items()}
         for count in counts:
@@ -56,7 +59,7 @@ def main() -> None:
 def described(rows: pd.DataFrame, cache: str, name: str, size: int, regions: bool) -> np.ndarray:
     """Inner products of all pictures; what was described before is not again."""
     begun = time.monotonic()
-    network = models.features(models.second_order(models.backbone(size=size), ["a", "b"], regions=regions))
+    network = networks.features(networks.second_order(networks.backbone(size=size), ["a", "b"], regions=regions))
     gram = ridge.gram(engines.features(rows, network, cache=cache, progress=False))
     print(f"{name}: {len(rows)} pictures described in {time.monotonic() - begun:.0f} s", flush=True)
     return gram

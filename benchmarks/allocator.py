@@ -15,7 +15,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from sneakerlib import memory, models, pipeline, training
+from sneakerlib.learning import memory, networks, pipeline, training
 
 BATCH, STEPS, EPOCHS = 32, 3, 4
 CASES = [("scratch", 64), ("efficientnet-lite0", 96), ("efficientnet-lite0", 160)]
@@ -38,7 +38,9 @@ def step(name: str, size: int) -> tuple[float, float, str]:
     labels = [f"class {number}" for number in range(4)]
     training.seed_everything(0)
     model = (
-        models.scratch(labels, size) if name == "scratch" else models.classifier(models.backbone(name, size), labels)
+        networks.scratch(labels, size)
+        if name == "scratch"
+        else networks.classifier(networks.backbone(name, size), labels)
     )
     model.trainable = True
     noise = np.random.default_rng(0).integers(0, 256, (BATCH * STEPS, size, size, 3), np.uint8)

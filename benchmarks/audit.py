@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sneakerlib import offtopic
+from sneakerlib.cleaning import off_topic
 
 SIZES = (1_000, 10_000, 100_000)
 CLASSES = 10
@@ -72,7 +72,7 @@ def main() -> None:
         features = rng.exponential(1, (count, 1280)).astype(np.float32)
         labels = pd.Series(rng.integers(0, CLASSES, count).astype(str))
         begun = time.monotonic()
-        offtopic.judge(features, labels, pd.Series([f"{number:06}" for number in range(count)]))
+        off_topic.judge(features, labels, pd.Series([f"{number:06}" for number in range(count)]))
         seconds = time.monotonic() - begun
         print(f"off topic {count:>7} pictures {seconds:7.1f} s {seconds / count * 1e3:6.2f} ms each", flush=True)
 

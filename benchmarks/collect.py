@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sneakerlib import collect, searchterms
+from sneakerlib.scraping import collect, searchterms
 
 LATENCY = 0.02  # seconds
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from sneakerlib import backbones, engines
+from sneakerlib.learning import backbones, engines
 
 COUNT, ROUNDS, BATCH = 256, 3, 32
 Way = Callable[[np.ndarray], np.ndarray]  # pictures to answers

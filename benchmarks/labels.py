@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from sneakerlib import catalog, clean, doubts, engines, models, review
+from sneakerlib import catalog
+from sneakerlib.cleaning import audit
+from sneakerlib.learning import engines, networks
+from sneakerlib.review import doubts, review
 
 SHARES, SEEDS = (0.05, 0.10, 0.20), (0, 1, 2)
 
@@ -34,9 +37,9 @@ def main(images: str, count: str = "10") -> None:
     whole = catalog.read(images)
     names = catalog.in_order(whole.label)
     some = whole[whole.label.isin(names[: int(count)])].reset_index(drop=True)
-    rows = catalog.usable(clean.apply(some, clean.audit(some, progress=False, features=False))).reset_index(drop=True)
+    rows = catalog.usable(audit.apply(some, audit.audit(some, progress=False, features=False))).reset_index(drop=True)
     begun = time.monotonic()
-    network = models.features(models.second_order(models.backbone(), ["a", "b"], regions=False))
+    network = networks.features(networks.second_order(networks.backbone(), ["a", "b"], regions=False))
     moments = engines.features(rows, network, progress=False)
     plain = engines.features(rows, progress=False)
     print(f"{len(rows)} pictures of {count} classes described in {time.monotonic() - begun:.0f} s", flush=True)

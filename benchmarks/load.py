@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sneakerlib import catalog, modelfolder, sample
+from sneakerlib import catalog
+from sneakerlib.learning import model_folder
 from sneakerlib.pictures import as_seen
+from sneakerlib.sample import dataset
 
 BOUNDARY = "load"
 
@@ -32,10 +34,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sample.make(Path(folder) / "s", classes=5, per_class=20, progress=False, defects=False)
+        dataset.make(Path(folder) / "s", classes=5, per_class=20, progress=False, defects=False)
         rows = catalog.read(Path(folder) / "s")
         contents = [(Path(folder) / "s" / path).read_bytes() for path in rows.path]
-    bare, decoding = alone(modelfolder.load(options.model), contents)
+    bare, decoding = alone(model_folder.load(options.model), contents)
     command = [sys.executable, "-m", "sneakerlib.cli", "serve", options.model, "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
@@ -49,7 +51,7 @@ def main() -> None:
             after = resident(server.pid)
         finally:
             server.terminate()
-    bare_again, decoding_again = alone(modelfolder.load(options.model), contents)  # the machine may have changed
+    bare_again, decoding_again = alone(model_folder.load(options.model), contents)  # the machine may have changed
     bare, decoding = (bare + bare_again) / 2, (decoding + decoding_again) / 2
     p50, p95, p99 = 1000 * np.quantile(seconds, [0.5, 0.95, 0.99])
     print(f"engine alone {bare:.0f} pictures/s, with decoding {decoding:.0f}")
@@ -62,7 +64,7 @@ def main() -> None:
     print(f"({after / before - 1:+.1%})")
 
 
-def alone(saved: modelfolder.Saved, contents: list[bytes]) -> tuple[float, float]:
+def alone(saved: model_folder.Saved, contents: list[bytes]) -> tuple[float, float]:
     """Pictures per second on every core: of arrays, and of files."""
     arrays = [as_seen(content, saved.size) for content in contents]
     rates = []

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sneakerlib import catalog, pipeline
-from sneakerlib.drawing import MODELS
-from sneakerlib.standardise import standardise
-from sneakerlib.studio import photograph
+from sneakerlib import catalog
+from sneakerlib.cleaning.standardise import standardise
+from sneakerlib.learning import pipeline
+from sneakerlib.sample.drawing import MODELS
+from sneakerlib.sample.studio import photograph
 
 
 def main() -> None:

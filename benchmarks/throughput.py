@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sneakerlib import augment, catalog, engines, heads, models, pipeline, ridge, training, tuning
-from sneakerlib.quiet import keras
+from sneakerlib import catalog
+from sneakerlib.cleaning import augment
+from sneakerlib.learning import engines, heads, networks, pipeline, ridge, training, tuning
+from sneakerlib.learning.quiet import keras
 
 COUNT, BATCH, STEPS = 128, 32, 4
 FLOPS_LITE0 = 2 * 407e6  # of one picture at 224 pixels: 407 million multiplications and as many additions (Tan 2020)
@@ -62,7 +64,7 @@ def steps(rows: pd.DataFrame, size: int, most: float, scratch: Path) -> dict:
     changes = training.augmented(
         keras.Sequential([keras.Input((size, size, 3)), keras.layers.Rescaling(1)]), augment.crops()
     )
-    model = tuning.frozen_statistics(models.classifier(models.backbone(size=size), labels))
+    model = tuning.frozen_statistics(networks.classifier(networks.backbone(size=size), labels))
     model.compile("adamw", keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
     run = engines.engine(model, scratch)
     shown = np.concatenate([x for x, _ in some])
@@ -97,9 +99,9 @@ def grown(count: int) -> None:
         pipeline.pack(rows, 96, scratch, progress=False)
         packed = time.monotonic() - begun
         many = count > 12_000
-        model = models.second_order(models.backbone(size=96), labels, channels=96 if many else 192, regions=False)
+        model = networks.second_order(networks.backbone(size=96), labels, channels=96 if many else 192, regions=False)
         begun = time.monotonic()
-        described = heads.describe(rows, labels, models.features(model), cache=scratch, progress=False)
+        described = heads.describe(rows, labels, networks.features(model), cache=scratch, progress=False)
         spent = time.monotonic() - begun
         begun = time.monotonic()
         solver = ridge.solver(*described.train)

@@ -29,13 +29,14 @@ RATE = 0.001 * BATCH / 4  # of the PyTorch tutorial, whose batches have 4 pictur
 
 def prepare(images: str, folder: Path) -> Path:
     """Lay out `train/` and `val/` with links to the pictures, twins on one side."""
-    from sneakerlib import catalog, clean
+    from sneakerlib import catalog
+    from sneakerlib.cleaning import audit
 
     names = sorted(
         (path.name for path in Path(images).iterdir()), key=lambda n: [int(p) for p in re.findall(r"\d+", n)]
     )
     rows = catalog.read(images, names[:CLASSES])
-    rows = clean.apply(rows, clean.audit(rows, progress=False, features=False))
+    rows = audit.apply(rows, audit.audit(rows, progress=False, features=False))
     rows = catalog.split(rows, val=0.2, test=0, seed=0)
     for row in rows[rows.split.ne("")].itertuples():
         link = folder / row.split / row.label / f"{Path(row.path).stem}.jpg"
@@ -47,22 +48,23 @@ def prepare(images: str, folder: Path) -> Path:
 
 def ours(folder: Path, say) -> None:
     """One command's worth: `sneakerlib train catalog.csv --recipe second-order`."""
-    from sneakerlib import catalog, modelfolder, recipes
+    from sneakerlib import catalog
+    from sneakerlib.learning import model_folder, recipes
 
     rows = catalog.load(folder / "catalog.csv")
     with tempfile.TemporaryDirectory() as cache:
         history = recipes.train(rows, "second-order", Path(cache) / "model", cache=cache, progress=False)
-    say(modelfolder.reached(history))
+    say(model_folder.reached(history))
 
 
 def keras(folder: Path, say) -> None:
     """The guide "Transfer learning & fine-tuning" on keras.io, with this network."""
-    from sneakerlib import models
-    from sneakerlib.quiet import keras
+    from sneakerlib.learning import networks
+    from sneakerlib.learning.quiet import keras
 
     options = {"image_size": (SIZE, SIZE), "batch_size": BATCH, "seed": 0}
     train, val = (keras.utils.image_dataset_from_directory(folder / part, **options) for part in ("train", "val"))
-    backbone = models.backbone(size=SIZE)
+    backbone = networks.backbone(size=SIZE)
     backbone.trainable = False
     inputs = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.RandomRotation(0.1)(keras.layers.RandomFlip("horizontal")(inputs))

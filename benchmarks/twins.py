@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from sneakerlib import twins
+from sneakerlib.cleaning import twins
 
 
 def hashes(count: int) -> np.ndarray:

@@ -135,15 +135,15 @@ def _show(options: argparse.Namespace, content: dict, lines: list[str]) -> None:
 
 
 def _sample(options):
-    from sneakerlib import sample
+    from sneakerlib.sample import dataset
 
-    truth = sample.make(options.out, options.classes, options.per_class, options.seed, not options.no_defects)
+    truth = dataset.make(options.out, options.classes, options.per_class, options.seed, not options.no_defects)
     counts = truth.defect.replace("", "good").value_counts().to_dict()
     _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
 
 
 def _collect(options):
-    from sneakerlib import collect, searchterms
+    from sneakerlib.scraping import collect, searchterms
 
     terms = searchterms.read(options.terms, options.limit, options.labels)
     found = collect.collect(
@@ -166,24 +166,26 @@ def _collect(options):
 
 
 def _audit(options):
-    from sneakerlib import catalog, clean
+    from sneakerlib import catalog
+    from sneakerlib.cleaning import audit
     from sneakerlib.runs import replacing
 
     table = catalog.read(options.images, options.labels)
-    findings = clean.audit(table, progress=not options.json, features=options.features)
+    findings = audit.audit(table, progress=not options.json, features=options.features)
     if options.out:
         with replacing(options.out) as beside:
             findings.to_csv(beside, index=False, lineterminator="\n")
-    summary = clean.summary(findings)
+    summary = audit.summary(findings)
     lines = [f"{row.pictures:>6} {row.issue}: {row.decision}" for row in summary.itertuples()]
     content = {"pictures": len(table), "findings": dict(zip(summary.issue, map(int, summary.pictures), strict=True))}
     _show(options, content, [f"{len(table):>6} pictures", *lines])
 
 
 def _split(options):
-    from sneakerlib import catalog, clean
+    from sneakerlib import catalog
+    from sneakerlib.cleaning import audit
 
-    table = clean.prepare(
+    table = audit.prepare(
         options.images,
         options.labels,
         options.val,
@@ -200,10 +202,10 @@ def _split(options):
 
 
 def _augment(options):
-    from sneakerlib import augment, clean
+    from sneakerlib.cleaning import audit, augment
 
     augment.recipe(options.recipe)
-    table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed, not options.json)
+    table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed, not options.json)
     made = augment.write(table, options.out, options.per_class, options.recipe, options.seed, progress=not options.json)
     copies = int(made.original.isin(made.path).sum())
     counts = made[made.split.eq("train")].label.value_counts().sort_index().to_dict()
@@ -213,10 +215,11 @@ def _augment(options):
 
 
 def _train(options):
-    from sneakerlib import clean, examples, modelfolder, recipes
+    from sneakerlib.cleaning import audit
+    from sneakerlib.learning import examples, model_folder, recipes
 
     recipes.check(options.recipe)
-    table = clean.prepare(options.images, options.labels, options.val, options.test, options.seed)
+    table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed)
     history = recipes.train(
         table,
         options.recipe,
@@ -231,15 +234,16 @@ def _train(options):
         logs=options.logs,
     )
     if options.examples:
-        examples.keep(modelfolder.load(options.out), table, progress=not options.json)
-    best = modelfolder.reached(history)
+        examples.keep(model_folder.load(options.out), table, progress=not options.json)
+    best = model_folder.reached(history)
     _show(options, {"out": options.out, "val_accuracy": best}, [f"{options.out}: validation accuracy {best:.3f}"])
 
 
 def _evaluate(options):
-    from sneakerlib import evaluation, modelfolder
+    from sneakerlib import evaluation
+    from sneakerlib.learning import model_folder
 
-    saved = modelfolder.load(options.model)
+    saved = model_folder.load(options.model)
     rows = evaluation.pictures_for(saved, options.images, options.split, options.labels)
     table = evaluation.predictions(saved, rows, None if options.split == "all" else options.split)
     numbers = evaluation.scores(table)
@@ -251,14 +255,16 @@ def _evaluate(options):
 
 
 def _classify(options):
-    from sneakerlib import evaluation, modelfolder, web
+    from sneakerlib import evaluation
+    from sneakerlib.learning import model_folder
+    from sneakerlib.scraping import web
 
-    modelfolder.check(options.model)
+    model_folder.check(options.model)
     answers, lines, refused, saved = {}, [], [], None
     for name in options.pictures:
         try:
             content = web.content(name, options.allow_host)
-            saved = saved or modelfolder.load(options.model)  # late: a wrong path is named without waiting for it
+            saved = saved or model_folder.load(options.model)  # late: a wrong path is named without waiting for it
             row = answers[name] = evaluation.classify(saved, content, name=name)
         except InputError as error:
             refused.append(str(error))
@@ -273,7 +279,7 @@ def _classify(options):
 
 
 def _serve(options):
-    from sneakerlib import serving
+    from sneakerlib.deployment import serving
 
     def say(address: str) -> None:
         _show(options, {"address": address}, [f"{address} answers; Ctrl-C stops it"])
@@ -284,10 +290,10 @@ def _serve(options):
 
 
 def _run(options):
-    from sneakerlib import batch
+    from sneakerlib.scaling import runner
 
     given = {name: value for name, value in options.parameters}
-    record = batch.run(options.out, options.images, options.labels, options.only, given, options.quick, options.resume)
+    record = runner.run(options.out, options.images, options.labels, options.only, given, options.quick, options.resume)
     if options.json:
         print(json.dumps(record, indent=2))
     else:

@@ -35,7 +35,7 @@ def predictions(saved, catalog: pd.DataFrame, split: str | None = "test") -> pd.
     Raises:
         InputError: If no picture is left.
     """
-    from sneakerlib import engines
+    from sneakerlib.learning import engines
 
     rows = usable(catalog, split)
     rows = rows[rows.label.isin(saved.labels)]
@@ -273,7 +273,7 @@ def pictures_for(saved, source: str | Path, split: str = "test", labels: list[st
         InputError: If none of the pictures is in that split.
     """
     from sneakerlib import catalog as catalogs
-    from sneakerlib import clean
+    from sneakerlib.cleaning import audit
 
     source = Path(source)
     if source.is_file():
@@ -282,7 +282,7 @@ def pictures_for(saved, source: str | Path, split: str = "test", labels: list[st
         there = [label for label in saved.labels if (source / label).is_dir()] if source.is_dir() else None
         rows = catalogs.read(source, labels or there or None)
         if split == "all":
-            rows = clean.apply(rows, clean.audit(rows, features=False))  # odd pictures count: the model will meet them
+            rows = audit.apply(rows, audit.audit(rows, features=False))  # odd pictures count: the model will meet them
         else:
             known = saved.catalog.set_index("path")
             rows = rows[rows.path.isin(known.index)]

@@ -60,26 +60,26 @@ def _stacked(tables: dict[str, pd.DataFrame], column: str) -> pd.DataFrame:
     return pd.concat(tables, names=[column]).reset_index(level=column).reset_index(drop=True)
 
 
-def save(ax: Axes, path: str | Path) -> Path:
+def save(ax: Axes, path: str | Path, numbers: pd.DataFrame | None = None) -> Path:
     """Write `<path>.png` and `<path>.csv` with the plotted numbers, each in one step.
 
     Args:
-        ax: What one of the functions here returned.
+        ax: What one of the functions here returned, or any Axes.
         path: Folder and name without extension; names are `NN_topic__what`.
+        numbers: The plotted numbers. Defaults to those of the function here.
 
     Raises:
         InputError: If the Axes were not made here, so that their numbers are unknown.
     """
     figure, path = ax.figure, Path(path)
-    if not hasattr(figure, "plotted"):
-        raise InputError("this figure has no numbers to save beside it: draw it with a function of sneakerlib.plots")
+    numbers = getattr(figure, "plotted", None) if numbers is None else numbers
+    if numbers is None:
+        raise InputError("this figure has no numbers to save beside it: hand them over as the third argument")
     dpi = 72 if figure.axes[0].images else 110  # a gallery needs no sharp letters, and its file would grow large
     with replacing(path.with_name(path.name + ".png")) as beside:
         figure.savefig(beside, dpi=dpi, bbox_inches="tight")
     with replacing(path.with_name(path.name + ".csv")) as beside:
-        figure.plotted.to_csv(
-            beside, index=figure.plotted.index.name is not None, lineterminator="\n", float_format="%.6g"
-        )
+        numbers.to_csv(beside, index=numbers.index.name is not None, lineterminator="\n", float_format="%.6g")
     return path.with_name(path.name + ".png")
 
 

@@ -1,13 +1,17 @@
 """The run folder: where the notebooks of one run leave what they made, under names that anybody can predict."""
 
 import json
+import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from sneakerlib import InputError
 
@@ -121,3 +125,40 @@ class Run:
     def save_result(self, topic: str, headline: str, **numbers) -> None:
         """Write `results/<topic>.json`: one sentence for people, the numbers for programs."""
         write_json(self.folder / "results" / f"{topic}.json", {"headline": headline, **numbers})
+
+
+def cache_folder() -> Path:
+    """Where commands keep decoded pictures and measurements: $SNEAKERLIB_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("SNEAKERLIB_CACHE") or platformdirs.user_cache_dir("sneakerlib"))
+
+
+def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterator:
+    """Pass items on and show a bar with the time left: in a notebook, or where a person watches the terminal.
+
+    Args:
+        items: What is passed on, one per picture.
+        total: Number of pictures.
+        doing: What is done to them, such as `decoding`.
+        show: False for silence. Defaults to True.
+    """
+    shown = bar(total, doing, show)
+    shown.iterable = items
+    return iter(shown)
+
+
+def watched() -> bool:
+    """Whether a person sees the output while it is written: in a notebook, or at a terminal."""
+    return bool(_shell()) or sys.stdout.isatty()
+
+
+def _shell():
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
+def bar(total: int, doing: str, show: bool = True) -> tqdm:
+    """The bar itself, for work that does not come one after another; arguments as for `watch`."""
+    if _shell():  # a saved notebook keeps every state of the bar: few of them, and none of what is done in no time
+        options = {"file": sys.stdout, "disable": not show, "mininterval": 5, "delay": 1}
+    else:
+        options = {"disable": None if show else True, "mininterval": 0.5}
+    return tqdm(None, doing, total, leave=False, unit=" pictures", **options)

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sneakerlib import catalog, clean, sample
+from sneakerlib import catalog
+from sneakerlib.cleaning import audit
+from sneakerlib.sample import dataset
 
 needs_chromium = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -49,14 +51,14 @@ def real():
 def shoes(tmp_path_factory):
     """A sample with every kind of defect: three models of twenty pictures."""
     folder = tmp_path_factory.mktemp("sample") / "shoes"
-    sample.make(folder, classes=3, per_class=20, seed=5, progress=False)
+    dataset.make(folder, classes=3, per_class=20, seed=5, progress=False)
     return folder
 
 
 @pytest.fixture(scope="session")
 def table(shoes):
     """The sample's catalog, audited and split."""
-    return clean.prepare(shoes, progress=False)
+    return audit.prepare(shoes, progress=False)
 
 
 def save(colour, path, size=(40, 30), **options):
@@ -97,7 +99,7 @@ SMALL = [(1, 3, 1, 1, 32, 16), (2, 3, 2, 2, 16, 16), (2, 3, 2, 2, 16, 24), (2, 3
 
 def narrow(monkeypatch):
     """Let EfficientNet-Lite have four narrow stages of seven blocks and drawn weights, which trains in no time."""
-    from sneakerlib import backbones
+    from sneakerlib.learning import backbones
 
     def fill(model, *_):
         rng = np.random.default_rng(0)
@@ -126,7 +128,7 @@ def narrow_lites():
 
 def brightness(fresh, folder, size=32):
     """The catalog of two classes, split, and pixels by which a class is told: half of the pictures darkened."""
-    from sneakerlib import pipeline
+    from sneakerlib.learning import pipeline
 
     split = catalog.split(fresh, val=0.25, test=0)
     pixels = pipeline.pack(split, size, folder / "cache", progress=False)
@@ -139,9 +141,9 @@ def brightness(fresh, folder, size=32):
 @pytest.fixture(scope="session")
 def served(table, tmp_path_factory):
     """A model folder worth serving: a real network, thresholds, training pictures to compare with."""
-    from sneakerlib import examples, modelfolder, recipes
+    from sneakerlib.learning import examples, model_folder, recipes
 
     folder = tmp_path_factory.mktemp("served") / "model"
     recipes.train(table, "second-order", folder, size=64, progress=False)
-    examples.keep(modelfolder.load(folder), table, progress=False)
+    examples.keep(model_folder.load(folder), table, progress=False)
     return folder

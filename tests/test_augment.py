@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sneakerlib import InputError, augment, catalog, clean, pipeline
-from sneakerlib.drawing import MODELS
-from sneakerlib.studio import photograph
+from sneakerlib import InputError, catalog
+from sneakerlib.cleaning import audit, augment
+from sneakerlib.learning import pipeline
+from sneakerlib.sample.drawing import MODELS
+from sneakerlib.sample.studio import photograph
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_what_cannot_be_meant_is_refused(table, fresh, tmp_path):
     with pytest.raises(InputError, match="at least 1"):
         augment.write(table, tmp_path / "a", 0)
     with pytest.raises(InputError, match="no training pictures"):
-        augment.write(clean.apply(fresh, clean.audit(fresh, progress=False)), tmp_path / "a", 20)
+        augment.write(audit.apply(fresh, audit.audit(fresh, progress=False)), tmp_path / "a", 20)
     assert not (tmp_path / "a").exists()
 
 

@@ -7,7 +7,8 @@ import sys
 import nbformat
 import pytest
 
-from sneakerlib import InputError, batch, cli
+from sneakerlib import InputError, cli
+from sneakerlib.scaling import runner
 
 SAVE = 'from sneakerlib.runs import Run\nRun(RUN).save_result("{stem}", "{headline}", number=NUMBER)'
 
@@ -35,7 +36,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_parameters_are_read_as_python_reads_them(project):
-    assert batch.declared(project / "notebooks/02_two.ipynb") == {
+    assert runner.declared(project / "notebooks/02_two.ipynb") == {
         "RUN": "runs/x",
         "NUMBER": 2,
         "RATE": 0.1,
@@ -44,7 +45,7 @@ def test_parameters_are_read_as_python_reads_them(project):
 
 
 def test_parameters_go_to_the_notebooks_that_declare_them_in_their_type(project):
-    shared = batch.parameters_for(batch.series(), {"NUMBER": "7", "RATE": "1", "NAME": "5"})
+    shared = runner.parameters_for(runner.series(), {"NUMBER": "7", "RATE": "1", "NAME": "5"})
     assert shared == {"01_one": {"NUMBER": 7}, "02_two": {"NUMBER": 7, "RATE": 1.0, "NAME": "5"}}
     assert type(shared["02_two"]["RATE"]) is float
 
@@ -61,13 +62,13 @@ def test_parameters_go_to_the_notebooks_that_declare_them_in_their_type(project)
 )
 def test_a_wrong_parameter_is_refused_before_anything_is_written(project, given, message):
     with pytest.raises(InputError) as error:
-        batch.run("out", parameters=given)
+        runner.run("out", parameters=given)
     assert str(error.value).startswith(message)
     assert not (project / "out").exists()
 
 
 def test_a_run_leaves_notebooks_results_and_a_record(project, capsys):
-    batch.run("out", parameters={"NUMBER": "7"})
+    runner.run("out", parameters={"NUMBER": "7"})
     assert json.loads((project / "out/results/01_one.json").read_text()) == {"headline": "01_one is done", "number": 7}
     executed = nbformat.read(project / "out/01_one.ipynb", as_version=4)
     assert "number 7" in executed.cells[2].outputs[0].text
@@ -81,9 +82,9 @@ def test_a_run_leaves_notebooks_results_and_a_record(project, capsys):
 
 
 def test_only_some_notebooks(project):
-    assert list(batch.run("out", only=["02"])["notebooks"]) == ["02_two"]
+    assert list(runner.run("out", only=["02"])["notebooks"]) == ["02_two"]
     with pytest.raises(InputError, match="no notebook 07: there are 01, 02"):
-        batch.run("out", only=["07"])
+        runner.run("out", only=["07"])
 
 
 def test_the_first_failure_stops_the_run_and_says_where(project, capsys):
@@ -97,7 +98,7 @@ def test_the_first_failure_stops_the_run_and_says_where(project, capsys):
 
 
 def test_resume_passes_over_what_is_done_and_repeats_what_changed(project, capsys):
-    batch.run("out")
+    runner.run("out")
     stamps = {stem: (project / f"out/{stem}.ipynb").stat().st_mtime_ns for stem in ("01_one", "02_two")}
 
     def repeated():
@@ -106,15 +107,15 @@ def test_resume_passes_over_what_is_done_and_repeats_what_changed(project, capsy
         stamps.update(new)
         return changed
 
-    batch.run("out", resume=True)
+    runner.run("out", resume=True)
     assert repeated() == []
     assert "done before" in capsys.readouterr().out
-    batch.run("out", resume=True, parameters={"RATE": "0.2"})
+    runner.run("out", resume=True, parameters={"RATE": "0.2"})
     assert repeated() == ["02_two"]
     notebook(project, "01_one", "'another text'")
-    batch.run("out", resume=True, parameters={"RATE": "0.2"})
+    runner.run("out", resume=True, parameters={"RATE": "0.2"})
     assert repeated() == ["01_one", "02_two"]
-    batch.run("out")
+    runner.run("out")
     assert repeated() == ["01_one", "02_two"]
 
 
@@ -141,22 +142,22 @@ def test_of_two_runs_on_one_folder_the_second_is_refused_and_the_first_goes_on(p
     assert "another run is writing to" in error
     assert "give another --out" in error
     assert all(folder.exists() for folder in half)
-    batch.run("other", only=["01"])  # another folder is nobody's business
+    runner.run("other", only=["01"])  # another folder is nobody's business
     (project / "out/hold").unlink()
     assert first.wait(60) == 0
     assert (project / "out/results/02_two.json").exists()
-    assert list(batch.run("out", resume=True)["notebooks"]) == ["01_one", "02_two"]
+    assert list(runner.run("out", resume=True)["notebooks"]) == ["01_one", "02_two"]
 
 
 def test_a_killed_run_resumes_to_the_same_results(project):
     process = waiting(project)
-    batch.run("whole")
+    runner.run("whole")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (project / "out/02_two.ipynb").exists()
     (project / "out/hold").unlink()
     before = (project / "out/01_one.ipynb").stat().st_mtime_ns
-    batch.run("out", resume=True)
+    runner.run("out", resume=True)
     assert (project / "out/01_one.ipynb").stat().st_mtime_ns == before
     assert not list((project / "out").rglob(".writing-*"))
     for result in (project / "whole/results").iterdir():
@@ -165,14 +166,14 @@ def test_a_killed_run_resumes_to_the_same_results(project):
 
 def test_wrong_pictures_are_refused_before_anything_is_written(project, folder):
     with pytest.raises(InputError, match="there is no folder nowhere"):
-        batch.run("out", images="nowhere")
+        runner.run("out", images="nowhere")
     with pytest.raises(InputError, match="no sub-folder three under"):
-        batch.run("out", images=folder, labels=["one", "three"])
+        runner.run("out", images=folder, labels=["one", "three"])
     assert not (project / "out").exists()
 
 
 def test_without_notebooks_one_line_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(batch.sneakerlib, "__file__", str(tmp_path / "site/sneakerlib/__init__.py"))
+    monkeypatch.setattr(runner.sneakerlib, "__file__", str(tmp_path / "site/sneakerlib/__init__.py"))
     with pytest.raises(InputError, match="run this inside a clone"):
-        batch.series()
+        runner.series()

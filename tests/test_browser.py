@@ -5,9 +5,10 @@ from conftest import needs_chromium
 from servers import http, jpeg, serve
 from test_collect import terms
 
-from sneakerlib import InputError, browser, collect, sources
-from sneakerlib.addresses import FetchError
-from sneakerlib.web import Web
+from sneakerlib import InputError
+from sneakerlib.scraping import browser, collect, sources
+from sneakerlib.scraping.addresses import FetchError
+from sneakerlib.scraping.web import Web
 
 PAGE = """<!doctype html><title>Results</title><style>img { display: block; width: 300px; height: 400px }</style>
 <header><img id="logo" src="/logo.jpg" style="width:20px;height:20px"><a href="/elsewhere">Read more</a></header>

@@ -9,26 +9,28 @@ from cleanvision import Imagelab
 from conftest import save
 from PIL import Image, ImageFilter
 
-from sneakerlib import InputError, catalog, clean, sample
-from sneakerlib.drawing import MODELS
-from sneakerlib.studio import photograph
+from sneakerlib import InputError, catalog
+from sneakerlib.cleaning import audit
+from sneakerlib.sample import dataset
+from sneakerlib.sample.drawing import MODELS
+from sneakerlib.sample.studio import photograph
 
 
 def shoe(seed=0):
     return photograph(MODELS[0], np.random.default_rng(seed))
 
 
-def audit(folder):
-    return clean.audit(catalog.read(folder), progress=False)
+def audited(folder):
+    return audit.audit(catalog.read(folder), progress=False)
 
 
 def test_contradictory_twins_are_quarantined_on_both_sides(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         shoe().save(tmp_path / name / f"{name}.jpg")
-    findings = audit(tmp_path)
+    findings = audited(tmp_path)
     assert set(findings.query("issue == 'contradictory-duplicate'").path) == {"one/one.jpg", "two/two.jpg"}
-    marked = clean.apply(catalog.read(tmp_path), findings)
+    marked = audit.apply(catalog.read(tmp_path), findings)
     assert set(marked.issue) == {"contradictory-duplicate"}
 
 
@@ -36,7 +38,7 @@ def test_of_copies_under_one_label_the_first_stays(tmp_path):
     (tmp_path / "one").mkdir()
     shoe().save(tmp_path / "one/a.jpg")
     shutil.copy(tmp_path / "one/a.jpg", tmp_path / "one/b.jpg")
-    marked = clean.apply(catalog.read(tmp_path), audit(tmp_path)).set_index("path")
+    marked = audit.apply(catalog.read(tmp_path), audited(tmp_path)).set_index("path")
     assert marked.issue.to_dict() == {"one/a.jpg": "", "one/b.jpg": "exact-duplicate"}
 
 
@@ -48,15 +50,15 @@ def test_twins_of_twins_share_a_group(tmp_path):
             tmp_path / f"one/{name}.jpg", quality=quality
         )
     shoe(1).save(tmp_path / "one/other.jpg")
-    groups = clean.apply(catalog.read(tmp_path), audit(tmp_path)).set_index("path").group
+    groups = audit.apply(catalog.read(tmp_path), audited(tmp_path)).set_index("path").group
     assert groups["one/a.jpg"] == groups["one/b.jpg"] == groups["one/c.jpg"] != groups["one/other.jpg"]
 
 
 @pytest.mark.parametrize("seed", [5, 6])
 def test_the_audit_finds_what_is_planted_and_raises_no_false_alarm(tmp_path, seed, shoes):
     folder = shoes if seed == 5 else tmp_path / "shoes"
-    truth = sample.make(folder, 3, 20, seed, progress=False)
-    findings = audit(folder)
+    truth = dataset.make(folder, 3, 20, seed, progress=False)
+    findings = audited(folder)
     planted = {
         "unreadable": ["truncated"],
         "not-a-picture": ["html", "empty"],
@@ -74,7 +76,7 @@ def test_the_audit_finds_what_is_planted_and_raises_no_false_alarm(tmp_path, see
 
 def near_duplicates(folder, findings, truth):
     """Share of the planted pairs that are in one group, and of the pairs in one group that were planted."""
-    table = clean.apply(catalog.read(folder), findings)
+    table = audit.apply(catalog.read(folder), findings)
     good = table[table.issue.eq("")]
     planted = {frozenset((row.path, row.of)) for row in truth[truth.defect.eq("near-duplicate")].itertuples()}
     together = {frozenset(pair) for _, rows in good.groupby("group") for pair in combinations(rows.path, 2)}
@@ -86,7 +88,7 @@ def test_a_damaged_file_names_its_reason_and_stops_nothing(folder):
     (folder / "one/empty.jpg").write_text("")
     Image.new("RGB", (9, 9)).save(folder / "two/fine.bmp")
     (folder / "two/half.png").write_bytes((folder / "two/0.png").read_bytes()[:-500])
-    findings = audit(folder).set_index("path")
+    findings = audited(folder).set_index("path")
     broken = findings[findings.issue.isin(["not-a-picture", "unreadable"])]
     assert broken.issue.to_dict() == {
         "one/page.jpg": "not-a-picture",
@@ -97,17 +99,17 @@ def test_a_damaged_file_names_its_reason_and_stops_nothing(folder):
 
 
 def test_clean_pictures_have_no_findings(fresh):
-    assert set(clean.audit(fresh, progress=False).issue) == {"small"}
-    assert clean.apply(fresh, clean.audit(fresh, progress=False)).issue.eq("").all()
+    assert set(audit.audit(fresh, progress=False).issue) == {"small"}
+    assert audit.apply(fresh, audit.audit(fresh, progress=False)).issue.eq("").all()
 
 
 def test_nothing_is_deleted(shoes, table):
-    assert len(table) == len(sample.truth(shoes))
+    assert len(table) == len(dataset.truth(shoes))
     assert all((shoes / path).is_file() for path in table.path)
 
 
 def test_the_summary_counts_pictures(shoes):
-    summary = clean.summary(audit(shoes)).set_index("issue")
+    summary = audit.summary(audited(shoes)).set_index("issue")
     assert summary.pictures[["unreadable", "not-a-picture"]].to_list() == [1, 2]
     assert summary.decision["unreadable"] == "set aside"
 
@@ -117,7 +119,7 @@ def test_near_twins_under_two_labels_contradict_each_other(tmp_path):
         (tmp_path / name).mkdir()
         shoe().save(tmp_path / name / "shoe.jpg", quality=quality)
     shoe(1).save(tmp_path / "one/other.jpg")
-    findings = audit(tmp_path).query("issue == 'contradictory-near-duplicate'")
+    findings = audited(tmp_path).query("issue == 'contradictory-near-duplicate'")
     assert dict(zip(findings.path, findings.evidence)) == {
         "one/shoe.jpg": "two/shoe.jpg",
         "two/shoe.jpg": "one/shoe.jpg",
@@ -145,7 +147,7 @@ def test_light_sharpness_and_shape_are_judged_as_cleanvision_does(tmp_path):
     lab.find_issues(n_jobs=1, verbose=False)
     names = {"dark": "dark", "light": "bright", "blurry": "blurry", "low_information": "low-information"}
     names["odd_aspect_ratio"] = "odd-aspect"
-    findings = audit(tmp_path)
+    findings = audited(tmp_path)
     for theirs, ours in names.items():
         flagged = {f"one/{Path(path).name}" for path in lab.issues.index[lab.issues[f"is_{theirs}_issue"]]}
         assert set(findings[findings.issue.eq(ours)].path) == flagged
@@ -160,8 +162,8 @@ def test_decisions_by_hand_overrule_the_rules_and_survive_an_audit(tmp_path):
     table = catalog.read(tmp_path / "p")
     (tmp_path / "d.csv").write_text("path,action,reason\ntwo/same.jpg,keep,I know it\none/one.jpg,quarantine,ugly\n")
     for _ in range(2):
-        decisions = clean.read_decisions(tmp_path / "d.csv", table)
-        marked = clean.apply(table, clean.audit(table, progress=False), decisions).set_index("path").issue
+        decisions = audit.read_decisions(tmp_path / "d.csv", table)
+        marked = audit.apply(table, audit.audit(table, progress=False), decisions).set_index("path").issue
         assert marked["two/same.jpg"] == ""
         assert marked["one/same.jpg"] == "contradictory-duplicate"
         assert marked["one/one.jpg"] == "by-hand"
@@ -178,7 +180,7 @@ def test_decisions_by_hand_overrule_the_rules_and_survive_an_audit(tmp_path):
 def test_a_wrong_decision_is_refused_with_its_row(fresh, tmp_path, text, message):
     (tmp_path / "d.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        clean.read_decisions(tmp_path / "d.csv", fresh)
+        audit.read_decisions(tmp_path / "d.csv", fresh)
 
 
 def test_a_catalog_that_was_never_audited_is_audited_before_it_is_split(tmp_path):
@@ -190,21 +192,21 @@ def test_a_catalog_that_was_never_audited_is_audited_before_it_is_split(tmp_path
             picture.save(tmp_path / "p" / label / f"{seed}.jpg", quality=90)
             picture.save(tmp_path / "p" / label / f"{seed}twin.jpg", quality=60)
     catalog.save(catalog.read(tmp_path / "p"), tmp_path / "c.csv")
-    made = clean.prepare(tmp_path / "c.csv", val=0.25, test=0.25, progress=False)
+    made = audit.prepare(tmp_path / "c.csv", val=0.25, test=0.25, progress=False)
     assert made.group.nunique() == 8
     assert made.groupby("group").split.nunique().eq(1).all()
-    assert clean.prepare(tmp_path / "p", val=0.25, test=0.25, progress=False).equals(made)
+    assert audit.prepare(tmp_path / "p", val=0.25, test=0.25, progress=False).equals(made)
 
 
 def test_rules_can_be_changed(fresh):
-    findings = clean.audit(fresh, progress=False)
-    small = clean.apply(fresh, findings, rules=clean.RULES | {"small": "drop"})
+    findings = audit.audit(fresh, progress=False)
+    small = audit.apply(fresh, findings, rules=audit.RULES | {"small": "drop"})
     assert set(findings.issue) == {"small"}  # 40 x 30 pixels of noise
     assert set(small.issue) == {"small"}
-    assert set(clean.apply(fresh, findings).issue) == {""}
+    assert set(audit.apply(fresh, findings).issue) == {""}
 
 
 def test_a_second_audit_looks_at_nothing_again(fresh, tmp_path, monkeypatch):
-    first = clean.audit(fresh, cache=tmp_path, progress=False)
-    monkeypatch.setattr("sneakerlib.look.look", lambda file: pytest.fail("looked again"))
-    pd.testing.assert_frame_equal(clean.audit(fresh, cache=tmp_path, progress=False), first)
+    first = audit.audit(fresh, cache=tmp_path, progress=False)
+    monkeypatch.setattr("sneakerlib.cleaning.look.look", lambda file: pytest.fail("looked again"))
+    pd.testing.assert_frame_equal(audit.audit(fresh, cache=tmp_path, progress=False), first)

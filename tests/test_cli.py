@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from conftest import save
 
-from sneakerlib import catalog, cli, loopback, modelfolder, sample
+from sneakerlib import catalog, cli
+from sneakerlib.learning import model_folder
+from sneakerlib.sample import dataset, loopback
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def answer(capsys, *arguments):
 
 def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     made = answer(capsys, "sample", tmp_path / "s", "--classes", 2, "--per-class", 12, "--seed", 3)
-    assert sum(made["pictures"].values()) == len(sample.truth(tmp_path / "s"))
+    assert sum(made["pictures"].values()) == len(dataset.truth(tmp_path / "s"))
     split = answer(capsys, "split", tmp_path / "s", "--out", tmp_path / "c.csv", "--val", 0.2, "--test", 0.2)
     assert {"train", "val", "test"} <= set(split["pictures"])
     trained = answer(capsys, "train", tmp_path / "c.csv", "--out", tmp_path / "m", "--size", 64)
@@ -48,14 +50,14 @@ def test_sample_split_train_evaluate_classify(tmp_path, capsys):
     named = answer(capsys, "classify", tmp_path / "m", picture)
     assert sum(named[str(picture)].values()) == pytest.approx(1)
     for threshold, said in ((0.0, f"{picture}: {next(iter(named[str(picture)]))}"), (1.1, "not sure, perhaps ")):
-        modelfolder.calibrate(tmp_path / "m", 1.0, threshold)
+        model_folder.calibrate(tmp_path / "m", 1.0, threshold)
         assert cli.main(["classify", str(tmp_path / "m"), str(picture)]) == 0
         assert said in capsys.readouterr().out
 
 
 def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):
     made = answer(capsys, "audit", shoes, "--out", tmp_path / "f.csv")
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     assert made["pictures"] == len(truth)
     assert made["findings"]["unreadable"] == truth.defect.eq("truncated").sum()
     findings = pd.read_csv(tmp_path / "f.csv", keep_default_na=False)
@@ -65,8 +67,8 @@ def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):
 
 
 def test_an_audit_without_features_needs_no_network(shoes, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sneakerlib.offtopic.FEWEST", 20)
-    monkeypatch.setattr("sneakerlib.engines.engine", lambda *_: pytest.fail("a network was asked"))
+    monkeypatch.setattr("sneakerlib.cleaning.off_topic.FEWEST", 20)
+    monkeypatch.setattr("sneakerlib.learning.engines.engine", lambda *_: pytest.fail("a network was asked"))
     monkeypatch.setenv("SNEAKERLIB_CACHE", str(tmp_path))
     assert "off-topic" not in answer(capsys, "audit", shoes, "--no-features")["findings"]
     answer(capsys, "split", shoes, "--no-features", "--out", tmp_path / "c.csv")
@@ -104,7 +106,7 @@ def test_collect_shows_what_it_did(tmp_path, capsys):
 
 
 def test_a_search_that_fails_ends_with_1_and_keeps_the_rest(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sneakerlib.sources.Commons.address", "http://127.0.0.1:9")
+    monkeypatch.setattr("sneakerlib.scraping.sources.Commons.address", "http://127.0.0.1:9")
     (tmp_path / "terms.csv").write_text("label,query,limit,source\na,aero,12,sample\nb,shoe,12,commons\n")
     assert cli.main(["collect", str(tmp_path / "terms.csv"), str(tmp_path / "out"), "--json"]) == 1
     shown = capsys.readouterr()
@@ -133,7 +135,7 @@ def test_people_get_a_table(model, shoes, capsys):
 
 def test_a_picture_by_address(model, shoes, capsys):
     with loopback.search_service(shoes) as service:
-        number = sample.truth(shoes).query("defect == ''").index[0]
+        number = dataset.truth(shoes).query("defect == ''").index[0]
         address, host = f"{service}/pictures/{number}", service.removeprefix("http://")
         assert list(answer(capsys, "classify", model, address, "--allow-host", host)) == [address]
         assert cli.main(["classify", str(model), address]) == 2  # somebody else's program may be behind it
@@ -141,7 +143,7 @@ def test_a_picture_by_address(model, shoes, capsys):
 
 
 def test_only_some_labels(shoes, tmp_path, capsys):
-    labels = sorted(set(sample.truth(shoes).label))[:2]
+    labels = sorted(set(dataset.truth(shoes).label))[:2]
     answer(
         capsys,
         "train",

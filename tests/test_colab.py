@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from test_batch import notebook, project  # noqa: F401 (a fixture)
 
-from sneakerlib import batch
+from sneakerlib.scaling import runner
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -44,7 +44,7 @@ def stubs(tmp_path, monkeypatch):
         file.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/called\necho "{name}: the reason"\nexit {code}\n')
         file.chmod(file.stat().st_mode | stat.S_IEXEC)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv(batch.INSIDE, raising=False)
+    monkeypatch.delenv(runner.INSIDE, raising=False)
     return tmp_path / "called"
 
 
@@ -84,7 +84,7 @@ def test_inside_a_run_a_setup_leaves_everything_as_it_is(stubs, project, monkeyp
     (profile / "ipython_config.py").write_text(f"c.InteractiveShellApp.exec_lines = [{LOADED!r}]\n")
     monkeypatch.setenv("IPYTHONDIR", str(profile.parent))
     notebook(project, "01_one", setup_of(file), "assert 'google.colab' in sys.modules\nprint('it is loaded')")
-    batch.run("out", only=["01"])
+    runner.run("out", only=["01"])
     outputs = nbformat.read(project / "out/01_one.ipynb", as_version=4).cells[3].outputs
     assert outputs[0].text == "it is loaded\n"
     assert not stubs.exists(), stubs.read_text()

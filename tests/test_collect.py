@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 from servers import http, jpeg, jsonic, serve
 
-from sneakerlib import InputError, catalog, cli, collect, loopback, sample, searchterms
+from sneakerlib import InputError, catalog, cli
+from sneakerlib.sample import dataset, loopback
+from sneakerlib.scraping import collect, searchterms
 
 SHIPPED = Path(__file__).parent.parent / "data/searchterms.csv"
 
@@ -48,7 +50,7 @@ def pictures(path, query, server, socket):
 
 
 def test_collecting_keeps_content_and_origin(shoes, tmp_path):
-    truth = sample.truth(shoes).query("label == 'aero'")
+    truth = dataset.truth(shoes).query("label == 'aero'")
     found, rejected, unfinished = of_sample(shoes, tmp_path / "out")
     broken = truth[truth.defect.isin(["truncated", "html", "empty"])]
     assert set(found.sha256) == set(truth.sha256) - set(broken.sha256)
@@ -64,7 +66,7 @@ def test_collecting_keeps_content_and_origin(shoes, tmp_path):
 
 
 def test_every_planted_broken_file_is_rejected_and_says_why(shoes, tmp_path):
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     rows = terms(*[(label, label) for label in truth.label.unique()], source="sample")
     with loopback.search_service(shoes) as service:
         found = collect.collect(rows.assign(limit=1000), tmp_path, service=service, progress=False)
@@ -164,8 +166,8 @@ def at_openverse(monkeypatch):
     """Collect from a loopback server that answers like Openverse."""
 
     def at(server, out, *rows, **options):
-        monkeypatch.setattr("sneakerlib.sources.Openverse.address", server.address)
-        monkeypatch.setattr("sneakerlib.sources.Openverse.pause", 0)
+        monkeypatch.setattr("sneakerlib.scraping.sources.Openverse.address", server.address)
+        monkeypatch.setattr("sneakerlib.scraping.sources.Openverse.pause", 0)
         found = terms(*rows or [("a", "shoe")], source="openverse")
         return collect.collect(found, out, allow=[server.host], progress=False, **options)
 

@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, catalog, corrections
+from sneakerlib import InputError, catalog
+from sneakerlib.review import corrections
 
 
 @pytest.fixture

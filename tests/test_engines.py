@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from sneakerlib import InputError, catalog, engines, models, ridge
-from sneakerlib.cache import Store, Vectors
+from sneakerlib import InputError, catalog
+from sneakerlib.learning import engines, networks, ridge
+from sneakerlib.learning.cache import Store, Vectors
+from sneakerlib.learning.quiet import keras
 from sneakerlib.pictures import as_seen
-from sneakerlib.quiet import keras
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_a_named_backbone_gives_its_own_features(folder, tmp_path):
     from sneakerlib import pictures
 
     pixels = np.stack([pictures.fit(pictures.open_rgb(folder / path), 64) for path in rows.path])
-    expected = models.backbone(size=64).predict_on_batch(pixels.astype(np.float32))
+    expected = networks.backbone(size=64).predict_on_batch(pixels.astype(np.float32))
     assert np.allclose(found, expected, atol=1e-4)
 
 
@@ -131,7 +132,7 @@ def test_vectors_come_back_in_the_order_asked_for_and_each_network_has_its_own(t
 
 
 def test_vectors_that_stay_in_their_file_are_chosen_like_rows_of_an_array(tmp_path, monkeypatch):
-    monkeypatch.setattr("sneakerlib.cache.ASKED", 3)
+    monkeypatch.setattr("sneakerlib.learning.cache.ASKED", 3)
     rng, keys = np.random.default_rng(0), [f"{number}" for number in range(10)]
     array = rng.normal(size=(10, 6)).astype(np.float16)
     store = Store(tmp_path / "v.sqlite", "n")
@@ -152,7 +153,7 @@ def test_vectors_that_stay_in_their_file_are_chosen_like_rows_of_an_array(tmp_pa
 
 def test_two_programs_fill_one_file_at_a_time(tmp_path):
     code = (
-        "import sys, numpy as np; from sneakerlib.cache import Store; from pathlib import Path\n"
+        "import sys, numpy as np; from sneakerlib.learning.cache import Store; from pathlib import Path\n"
         "store = Store(Path(sys.argv[1]), 'n')\n"
         "for n in range(50): store.put([sys.argv[2] + str(n)], np.full((1, 500), n, np.float32))"
     )

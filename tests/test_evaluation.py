@@ -6,7 +6,9 @@ import pytest
 from conftest import answered
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, top_k_accuracy_score
 
-from sneakerlib import InputError, catalog, evaluation, modelfolder, recipes, sample
+from sneakerlib import InputError, catalog, evaluation
+from sneakerlib.learning import model_folder, recipes
+from sneakerlib.sample import dataset
 
 LABELS = ["a", "b", "c", "d"]
 
@@ -122,7 +124,7 @@ def test_confused_pairs_are_counted(predictions):
 def trained(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged") / "model"
     recipes.train(table, "linear", folder, size=16, progress=False)
-    return modelfolder.load(folder)
+    return model_folder.load(folder)
 
 
 def test_predictions_keep_their_contract(trained, table):
@@ -161,8 +163,8 @@ def test_strange_pictures_are_no_test_but_can_be_judged_as_all(trained, folder):
 
 def test_a_model_is_judged_on_odd_pictures_too(trained, shoes, monkeypatch):
     """Setting aside what is off topic would flatter it."""
-    monkeypatch.setattr("sneakerlib.offtopic.FEWEST", 20)
-    monkeypatch.setattr("sneakerlib.offtopic.judge", lambda *_: pytest.fail("set aside"))
+    monkeypatch.setattr("sneakerlib.cleaning.off_topic.FEWEST", 20)
+    monkeypatch.setattr("sneakerlib.cleaning.off_topic.judge", lambda *_: pytest.fail("set aside"))
     judged = set(evaluation.pictures_for(trained, shoes, "all").query("issue == ''").path)
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     assert set(truth.path[truth.defect.eq("off-topic")]) <= judged

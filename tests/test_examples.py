@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sneakerlib import InputError, examples, modelfolder
+from sneakerlib import InputError
+from sneakerlib.learning import examples, model_folder
 from sneakerlib.pictures import as_seen
 
 
@@ -26,7 +27,7 @@ def test_a_short_vector_is_kept_as_it_is():
 
 
 def test_the_training_pictures_are_found_again_and_no_others(served, table, shoes):
-    saved = modelfolder.load(served)
+    saved = model_folder.load(served)
     kept = examples.Examples(saved)
     train = table[table.split.eq("train") & table.issue.eq("")]
     assert kept.labels == train.label.tolist()
@@ -40,7 +41,7 @@ def test_the_training_pictures_are_found_again_and_no_others(served, table, shoe
 
 def test_without_training_pictures_or_with_a_damaged_file_one_line_says_so(served, table, tmp_path):
     shutil.copytree(served, tmp_path / "m")
-    saved = modelfolder.load(tmp_path / "m")
+    saved = model_folder.load(tmp_path / "m")
     with pytest.raises(InputError, match="no training pictures"):
         examples.keep(saved, table.assign(split="test"))
     (tmp_path / "m" / examples.FILE).write_bytes(b"no archive")

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, catalog, explain, models
-from sneakerlib.quiet import keras
+from sneakerlib import InputError, catalog
+from sneakerlib.learning import networks
+from sneakerlib.learning.quiet import keras
+from sneakerlib.review import explain
 
 
 def judge(bright_class=1):
@@ -44,7 +46,7 @@ def test_another_class_has_no_evidence():
 @pytest.mark.usefixtures("small_lites")
 @pytest.mark.parametrize("regions", [False, True])
 def test_second_order_models_are_explained_too(regions):
-    model = models.second_order(models.backbone(size=64), ["a", "b"], regions=regions)
+    model = networks.second_order(networks.backbone(size=64), ["a", "b"], regions=regions)
     size = model.input_shape[1]
     heat = explain.HeatMaps(model)(lit(size)[None], np.array([1]))[0]
     assert heat.shape == (size, size)
@@ -53,7 +55,7 @@ def test_second_order_models_are_explained_too(regions):
 
 def test_a_network_without_maps_cannot_be_explained():
     with pytest.raises(InputError, match="no feature maps"):
-        explain.HeatMaps(models.linear(["a", "b"], 16))
+        explain.HeatMaps(networks.linear(["a", "b"], 16))
 
 
 def test_pictures_are_explained_together_as_they_are_alone():

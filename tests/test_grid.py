@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from conftest import needs_chromium
 
-from sneakerlib import InputError, browser, catalog, corrections, grid
+from sneakerlib import InputError, catalog
+from sneakerlib.review import corrections, grid
+from sneakerlib.scraping import browser
 
 LABELS = ["one", "three", "two"]
 
@@ -153,7 +155,8 @@ def test_an_unknown_way_is_refused(rows, tmp_path):
 CODE = """
 import sys; sys.path.insert(0, {tests!r})
 from test_grid import LABELS, Neighbours, suspects_of
-from sneakerlib import catalog, grid
+from sneakerlib import catalog
+from sneakerlib.review import grid
 rows = catalog.read({pictures!r})
 grid.ReviewGrid(suspects_of(rows), "corrections.csv", LABELS, Neighbours(rows))
 """

@@ -4,8 +4,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import evaluation, heads, modelfolder, models, ridge
-from sneakerlib.heads import Described
+from sneakerlib import evaluation
+from sneakerlib.learning import heads, model_folder, networks, ridge
+from sneakerlib.learning.heads import Described
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def test_a_solved_head_agrees_with_scikit_learn_for_two_classes(blobs):
 
 def test_a_head_is_put_behind_what_described_the_pictures(table, tmp_path):
     labels = sorted(set(table.label))
-    model = models.linear(labels, 32)
-    described = heads.describe(table, labels, models.features(model), cache=tmp_path, progress=False)
+    model = networks.linear(labels, 32)
+    described = heads.describe(table, labels, networks.features(model), cache=tmp_path, progress=False)
     history = heads.fit_linear(model, described)
     kernel, bias = heads.solve_head(*described.train)
     assert np.allclose(model.get_layer("logits").get_weights()[0], kernel, atol=1e-6)
@@ -50,7 +51,7 @@ def test_a_head_is_put_behind_what_described_the_pictures(table, tmp_path):
 def test_the_test_pictures_are_not_even_described(table, tmp_path):
     labels = sorted(set(table.label))
     described = heads.describe(
-        table, labels, models.features(models.linear(labels, 32)), cache=tmp_path, progress=False
+        table, labels, networks.features(networks.linear(labels, 32)), cache=tmp_path, progress=False
     )
     assert len(described.vectors) == table.split.isin(["train", "val"]).sum() < len(table)
 
@@ -67,7 +68,7 @@ def test_a_final_head_has_learned_from_validation_pictures_but_its_score_has_not
 
 def keras_dense(channels, classes):
     """A model that is nothing but a head."""
-    from sneakerlib.quiet import keras
+    from sneakerlib.learning.quiet import keras
 
     inputs = keras.Input((channels,))
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(inputs))
@@ -94,13 +95,13 @@ def test_a_ridge_head_is_chosen_on_validation_and_sure_where_it_is_right(blobs, 
 @pytest.mark.usefixtures("small_lites")
 def test_a_second_order_head_survives_saving(table, tmp_path):
     labels = sorted(set(table.label))
-    model = models.second_order(models.backbone(size=64), labels)
-    described = heads.describe(table, labels, models.features(model), cache=tmp_path / "cache", progress=False)
+    model = networks.second_order(networks.backbone(size=64), labels)
+    described = heads.describe(table, labels, networks.features(model), cache=tmp_path / "cache", progress=False)
     history = heads.fit_second_order(model, described)
-    modelfolder.save(model, tmp_path / "m", table, labels, history, "second-order")
-    saved = modelfolder.load(tmp_path / "m")
+    model_folder.save(model, tmp_path / "m", table, labels, history, "second-order")
+    saved = model_folder.load(tmp_path / "m")
     answers = evaluation.predictions(saved, table, "val")
-    assert answers.correct.mean() == modelfolder.reached(history) == saved.info["val_accuracy"]
+    assert answers.correct.mean() == model_folder.reached(history) == saved.info["val_accuracy"]
 
 
 def test_accuracy_by_number_of_classes_counts_those_classes_only(blobs):

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from sneakerlib.licences import attribution, kind
+from sneakerlib.scraping.licences import attribution, kind
 
 
 def rows(*licences, title="Shoe", creator="Jane", page="https://example.org/p"):

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, calibration, catalog, evaluation, modelfolder, recipes
+from sneakerlib import InputError, calibration, catalog, evaluation
+from sneakerlib.learning import model_folder, recipes
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,8 @@ def trained(table, tmp_path_factory):
 
 def test_a_model_folder_has_all_its_parts(trained, table):
     folder, history = trained
-    assert {file.name for file in folder.iterdir()} == set(modelfolder.PARTS)
-    saved = modelfolder.load(folder)
+    assert {file.name for file in folder.iterdir()} == set(model_folder.PARTS)
+    saved = model_folder.load(folder)
     assert saved.labels == sorted(set(table.label))
     assert (saved.size, saved.info["recipe"], saved.info["seed"]) == (16, "linear", 3)
     pd.testing.assert_frame_equal(saved.history, history)
@@ -29,7 +30,7 @@ def test_a_model_folder_has_all_its_parts(trained, table):
 
 
 def test_probabilities_are_a_softmax_at_the_temperature(trained):
-    saved = dataclasses.replace(modelfolder.load(trained[0]), temperature=2.0)
+    saved = dataclasses.replace(model_folder.load(trained[0]), temperature=2.0)
     logits = np.array([[1.0, 2.0, 3.0], [800.0, 0.0, -800.0]], np.float32)
     p = saved.probabilities(logits)
     assert np.allclose(p[0], np.exp([0.5, 1, 1.5]) / np.exp([0.5, 1, 1.5]).sum(), atol=1e-12)
@@ -38,9 +39,9 @@ def test_probabilities_are_a_softmax_at_the_temperature(trained):
 
 def test_calibrating_changes_how_sure_a_model_is_and_nothing_else(trained, table, tmp_path):
     shutil.copytree(trained[0], tmp_path / "m")
-    before = modelfolder.load(tmp_path / "m")
-    modelfolder.calibrate(tmp_path / "m", 2.5 * before.temperature, 0.7, 0.1)
-    after = modelfolder.load(tmp_path / "m")
+    before = model_folder.load(tmp_path / "m")
+    model_folder.calibrate(tmp_path / "m", 2.5 * before.temperature, 0.7, 0.1)
+    after = model_folder.load(tmp_path / "m")
     assert after.temperature == 2.5 * before.temperature
     assert (after.info["abstain_below"], after.info["label_noise"]) == (0.7, 0.1)
     for saved in (before, after):
@@ -52,12 +53,12 @@ def test_calibrating_changes_how_sure_a_model_is_and_nothing_else(trained, table
     assert np.allclose(again.confidence, cooled.confidence, atol=1e-9)
 
 
-@pytest.mark.parametrize("part", modelfolder.PARTS)
+@pytest.mark.parametrize("part", model_folder.PARTS)
 def test_a_missing_part_is_named(trained, tmp_path, part):
     shutil.copytree(trained[0], tmp_path / "m")
     (tmp_path / "m" / part).unlink()
     with pytest.raises(InputError, match=f"lacks {part}: train it again or copy the whole folder"):
-        modelfolder.load(tmp_path / "m")
+        model_folder.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize(("part", "content"), [("labels.json", "{"), ("labels.json", "{}"), ("model.keras", "no zip")])
@@ -65,26 +66,26 @@ def test_a_damaged_part_is_named(trained, tmp_path, part, content):
     shutil.copytree(trained[0], tmp_path / "m")
     (tmp_path / "m" / part).write_text(content)
     with pytest.raises(InputError, match=part):
-        modelfolder.load(tmp_path / "m")
+        model_folder.load(tmp_path / "m")
 
 
 def test_saving_again_replaces_the_folder_whole(trained, table, tmp_path):
     shutil.copytree(trained[0], tmp_path / "m")
     (tmp_path / "m/left-over").touch()
     recipes.train(table, "linear", tmp_path / "m", size=8, progress=False)
-    assert {file.name for file in (tmp_path / "m").iterdir()} == set(modelfolder.PARTS)
+    assert {file.name for file in (tmp_path / "m").iterdir()} == set(model_folder.PARTS)
     assert json.loads((tmp_path / "m/labels.json").read_text())["size"] == 8
     assert {file.name for file in tmp_path.iterdir()} == {"m"}
 
 
 def test_the_fingerprint_follows_the_data(trained, table, tmp_path):
-    first = modelfolder.load(trained[0]).info["data"]
+    first = model_folder.load(trained[0]).info["data"]
     recipes.train(table, "linear", tmp_path / "same", size=8, progress=False)
     moved = table.assign(split=table.split.replace({"val": "test"}).where(table.index < 20, table.split))
     moved.attrs = table.attrs
     recipes.train(moved.assign(group=""), "linear", tmp_path / "other", size=8, progress=False)
-    assert modelfolder.load(tmp_path / "same").info["data"] == first
-    assert modelfolder.load(tmp_path / "other").info["data"] != first
+    assert model_folder.load(tmp_path / "same").info["data"] == first
+    assert model_folder.load(tmp_path / "other").info["data"] != first
 
 
 def test_unknown_recipes_and_single_classes_are_refused(table, tmp_path):
@@ -97,7 +98,7 @@ def test_unknown_recipes_and_single_classes_are_refused(table, tmp_path):
 
 
 def test_classifying_a_file_gives_what_evaluation_gives(trained, table, shoes):
-    saved = modelfolder.load(trained[0])
+    saved = model_folder.load(trained[0])
     judged = evaluation.predictions(saved, table, "test").set_index("path")
     for path in judged.index:
         for picture in (shoes / path, (shoes / path).read_bytes()):

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from sneakerlib import catalog, neighbours, plots
+from sneakerlib import catalog, plots
+from sneakerlib.review import neighbours
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sneakerlib import batch
+from sneakerlib.scaling import runner
 
 ROOT = Path(__file__).parent.parent
 STEMS = [notebook.stem for notebook in sorted((ROOT / "notebooks").glob("*.ipynb"))]
@@ -90,9 +90,9 @@ def test_no_notebook_opens_the_test_split_before_all_is_decided():
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_smoke_setting_names_real_parameters(stem):
-    names = {name for other in STEMS for name in batch.declared(ROOT / "notebooks" / f"{other}.ipynb")}
-    assert set(batch.QUICK) <= names
-    assert "RUN" in batch.declared(ROOT / "notebooks" / f"{stem}.ipynb")
+    names = {name for other in STEMS for name in runner.declared(ROOT / "notebooks" / f"{other}.ipynb")}
+    assert set(runner.QUICK) <= names
+    assert "RUN" in runner.declared(ROOT / "notebooks" / f"{stem}.ipynb")
 
 
 @pytest.mark.trial

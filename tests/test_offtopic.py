@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import catalog, clean, offtopic, sample
+from sneakerlib import catalog
+from sneakerlib.cleaning import audit, off_topic
+from sneakerlib.sample import dataset
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def crowd():
 
 
 def test_strangers_are_found_among_the_others(crowd):
-    judged = offtopic.judge(*crowd)
+    judged = off_topic.judge(*crowd)
     assert judged.wrong[-4:].all()
     assert judged.wrong[:-4].mean() < 0.02
 
@@ -28,28 +30,28 @@ def test_strangers_are_found_among_the_others(crowd):
 def test_a_picture_under_a_wrong_label_is_not_off_topic(crowd):
     features, labels, keys = crowd
     swapped = labels.where(labels.index != 5, "c")
-    assert not offtopic.judge(features, swapped, keys).wrong[5]
+    assert not off_topic.judge(features, swapped, keys).wrong[5]
 
 
 def test_the_order_of_the_rows_does_not_matter(crowd):
     features, labels, keys = crowd
     turned = np.random.default_rng(1).permutation(len(keys))
-    one = offtopic.judge(features, labels, keys).score.to_numpy()
-    other = offtopic.judge(features[turned], labels.iloc[turned].reset_index(drop=True), keys.iloc[turned])
+    one = off_topic.judge(features, labels, keys).score.to_numpy()
+    other = off_topic.judge(features[turned], labels.iloc[turned].reset_index(drop=True), keys.iloc[turned])
     assert np.allclose(other.score, one[turned], rtol=1e-3)
 
 
 def test_of_few_pictures_nothing_is_said(crowd):
     features, labels, keys = crowd
-    judged = offtopic.judge(features[-50:], labels[-50:], keys[-50:])
+    judged = off_topic.judge(features[-50:], labels[-50:], keys[-50:])
     assert not judged.wrong.any()
     assert judged.index.equals(keys.index[-50:])
 
 
 def test_more_pictures_than_are_compared_with(crowd, monkeypatch):
-    monkeypatch.setattr(offtopic, "REFERENCE", 120)
-    monkeypatch.setattr(offtopic, "PORTION", 50)
-    assert offtopic.judge(*crowd).wrong[-4:].all()
+    monkeypatch.setattr(off_topic, "REFERENCE", 120)
+    monkeypatch.setattr(off_topic, "PORTION", 50)
+    assert off_topic.judge(*crowd).wrong[-4:].all()
 
 
 @pytest.mark.trial
@@ -59,14 +61,14 @@ def test_the_audit_finds_what_is_planted(tmp_path, classes, per_class):
     planted, found, right = (pd.Series(dtype=int) for _ in range(3))
     for seed in (31, 32, 33):
         folder = tmp_path / str(seed)
-        truth = sample.make(folder, classes, per_class, seed, progress=False)
+        truth = dataset.make(folder, classes, per_class, seed, progress=False)
         table = catalog.read(folder)
-        findings = clean.audit(table, progress=False)
+        findings = audit.audit(table, progress=False)
         defects = {name: [name] for name in ("exact-duplicate", "contradictory-duplicate", "off-topic")}
         defects |= {"unreadable": ["truncated"], "not-a-picture": ["html", "empty"]}
         real = {issue: set(truth.path[truth.defect.isin(names)]) for issue, names in defects.items()}
         said = {issue: set(findings.path[findings.issue.eq(issue)]) for issue in defects}
-        real["near-duplicate"], said["near-duplicate"] = _pairs(truth), _together(clean.apply(table, findings))
+        real["near-duplicate"], said["near-duplicate"] = _pairs(truth), _together(audit.apply(table, findings))
         planted = planted.add(pd.Series({issue: len(real[issue]) for issue in real}), fill_value=0)
         found = found.add(pd.Series({issue: len(said[issue]) for issue in real}), fill_value=0)
         right = right.add(pd.Series({issue: len(said[issue] & real[issue]) for issue in real}), fill_value=0)

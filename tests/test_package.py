@@ -18,6 +18,6 @@ def test_reading_and_cleaning_need_no_tensorflow():
 
 
 def test_tensorflow_starts_without_its_notes_but_errors_still_show():
-    code = "from sneakerlib.quiet import keras; import sys; print('an error', file=sys.stderr)"
+    code = "from sneakerlib.learning.quiet import keras; import sys; print('an error', file=sys.stderr)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stderr == "an error\n"

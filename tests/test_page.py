@@ -6,7 +6,9 @@ from collections import Counter
 import pytest
 from conftest import needs_chromium, save
 
-from sneakerlib import browser, modelfolder, serving
+from sneakerlib.deployment import serving
+from sneakerlib.learning import model_folder
+from sneakerlib.scraping import browser
 
 pytest.importorskip("fastapi", reason="serving is not installed: pip install 'sneakerlib[serve]'")
 pytestmark = [
@@ -24,7 +26,7 @@ document.body.dispatchEvent(event)
 
 @pytest.fixture(scope="module")
 def server(served):
-    with serving.Server(modelfolder.load(served)) as running:
+    with serving.Server(model_folder.load(served)) as running:
         yield running
 
 
@@ -119,7 +121,7 @@ def test_bad_and_large_files_are_explained_and_the_others_answered(page, picture
 
 def test_a_picture_that_the_model_is_not_sure_of_is_said_so(started, served, tmp_path):
     shutil.copytree(served, tmp_path / "m")
-    modelfolder.calibrate(tmp_path / "m", 1.0, 1.1)
+    model_folder.calibrate(tmp_path / "m", 1.0, 1.1)
     with serving.Server(tmp_path / "m") as server:
         page = Page(started, server.address)
         page.choose(save((90, 120, 200), tmp_path / "a.png"))

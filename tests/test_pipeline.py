@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from conftest import save
 
-from sneakerlib import InputError, catalog, pipeline
+from sneakerlib import InputError, catalog
+from sneakerlib.learning import pipeline
 from sneakerlib.pictures import fit, open_rgb
 
 

@@ -17,7 +17,7 @@ import pytest
 from servers import http, jpeg, jsonic, serve
 
 from sneakerlib import cli
-from sneakerlib.web import Web
+from sneakerlib.scraping.web import Web
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -73,9 +73,9 @@ def openverse(path, query, server, socket):
 def internet(monkeypatch):
     """What the commands need of it, on the loopback address."""
     with serve(openverse) as server:
-        monkeypatch.setattr("sneakerlib.sources.Openverse.address", server.address)
-        monkeypatch.setattr("sneakerlib.sources.Openverse.pause", 0)
-        monkeypatch.setattr("sneakerlib.web.is_public", lambda address: True)
+        monkeypatch.setattr("sneakerlib.scraping.sources.Openverse.address", server.address)
+        monkeypatch.setattr("sneakerlib.scraping.sources.Openverse.pause", 0)
+        monkeypatch.setattr("sneakerlib.scraping.web.is_public", lambda address: True)
         monkeypatch.setitem(Web.__init__.__kwdefaults__, "delay", 0)
         yield server
 

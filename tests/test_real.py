@@ -23,12 +23,13 @@ def test_ten_classes_of_frozen_features_reach_eighty_percent(real, tmp_path, cap
 
 
 def test_every_copy_under_two_labels_is_set_aside(real, tmp_path):
-    from sneakerlib import catalog, clean
+    from sneakerlib import catalog
+    from sneakerlib.cleaning import audit
 
     pictures = catalog.read(real)
     copies = pictures[pictures.duplicated("sha256", keep=False)]
     contradictory = copies.groupby("sha256").label.nunique().gt(1)
-    findings = clean.audit(pictures, progress=False)
+    findings = audit.audit(pictures, progress=False)
     found = set(findings.query("issue == 'contradictory-duplicate'").path)
     assert found == set(copies[copies.sha256.map(contradictory)].path)
     assert len(pictures) == 8962

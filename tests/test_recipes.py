@@ -8,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from sneakerlib import InputError, calibration, catalog, cli, cookbook, evaluation, modelfolder, recipes
+from sneakerlib import InputError, calibration, catalog, cli, evaluation
+from sneakerlib.learning import cookbook, model_folder, recipes
 
 OPTIONS = {  # that make a recipe quick
     "second-order": {"size": 64},
@@ -34,7 +35,7 @@ def trained(request, table, caches, narrow_lites):
     folder, both = caches / request.param, []
     for final in (False, True):
         history = train(table, request.param, folder / f"{final}", cache=caches / "c", final=final)
-        both.append((history, modelfolder.load(folder / f"{final}")))
+        both.append((history, model_folder.load(folder / f"{final}")))
     return request.param, *both
 
 
@@ -45,7 +46,7 @@ def test_every_recipe_has_options_here():
 def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(trained, table, caches):
     recipe, (history, saved), (final_history, final) = trained
     seen = evaluation.predictions(saved, table, "val")
-    assert seen.correct.mean() == pytest.approx(modelfolder.reached(history)) == saved.info["val_accuracy"]
+    assert seen.correct.mean() == pytest.approx(model_folder.reached(history)) == saved.info["val_accuracy"]
     assert saved.info["recipe"] == recipe
     assert saved.info["settings"]["backbone"] == "efficientnet-lite0"
     assert saved.info["settings"]["size"] == OPTIONS[recipe]["size"]
@@ -72,7 +73,7 @@ def test_without_validation_pictures_a_second_order_head_is_chosen_by_leaving_on
     assert history.kept.sum() == 1
     assert history.val_accuracy.isna().all()
     assert "not known" in (tmp_path / "m/card.md").read_text()
-    assert evaluation.predictions(modelfolder.load(tmp_path / "m"), rows, "test").correct.mean() > 1 / 3
+    assert evaluation.predictions(model_folder.load(tmp_path / "m"), rows, "test").correct.mean() > 1 / 3
 
 
 def test_balanced_classes_lead_to_other_weights(table, tmp_path, small_lites):
@@ -80,7 +81,7 @@ def test_balanced_classes_lead_to_other_weights(table, tmp_path, small_lites):
     rows.attrs = table.attrs
     for balanced in (False, True):
         train(rows, "second-order", tmp_path / f"{balanced}", cache=tmp_path / "c", balanced=balanced)
-    one, other = (modelfolder.load(tmp_path / f"{balanced}").model.get_weights()[-2] for balanced in (False, True))
+    one, other = (model_folder.load(tmp_path / f"{balanced}").model.get_weights()[-2] for balanced in (False, True))
     assert not np.allclose(one, other)
 
 
@@ -88,7 +89,7 @@ def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch, small_li
     monkeypatch.setattr(cookbook, "MANY", 10)
     monkeypatch.setattr(cookbook, "FEWER_NUMBERS", 4 * 5)
     train(table, "second-order", tmp_path / "m", cache=tmp_path / "c")
-    kernel, _ = modelfolder.load(tmp_path / "m").model.get_layer("logits").get_weights()
+    kernel, _ = model_folder.load(tmp_path / "m").model.get_layer("logits").get_weights()
     assert kernel.shape == (3 * 2 * 3, 3)
 
 
@@ -127,7 +128,7 @@ def test_killed_while_it_trains_the_same_command_goes_on_to_the_same_model(shoes
     table = catalog.load(rows)
     for name, where in (("killed", cache), ("whole", tmp_path / "other")):
         train(table, "scratch", tmp_path / name, cache=where, epochs=12)
-    killed, whole = (modelfolder.load(tmp_path / name) for name in ("killed", "whole"))
+    killed, whole = (model_folder.load(tmp_path / name) for name in ("killed", "whole"))
     pairs = zip(killed.model.get_weights(), whole.model.get_weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert killed.history.equals(whole.history)

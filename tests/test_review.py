@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, catalog, corrections, review
+from sneakerlib import InputError, catalog
+from sneakerlib.review import corrections, review
 
 
 @pytest.fixture

@@ -8,8 +8,12 @@ import pytest
 from conftest import answered
 from scipy.special import softmax
 
-from sneakerlib import calibration, catalog, clean, corrections, engines, heads, models, review, sample
+from sneakerlib import calibration, catalog
 from sneakerlib.catalog import class_numbers
+from sneakerlib.cleaning import audit
+from sneakerlib.learning import engines, heads, networks
+from sneakerlib.review import corrections, review
+from sneakerlib.sample import dataset
 
 pytestmark = pytest.mark.trial
 SEEDS = (61, 62, 63)
@@ -44,17 +48,17 @@ def answers(corrected, pictures, features, labels, noise=0.0):
 
 def reviewed(folder, classes, seed):
     """What notebook 06 does, without anybody to click."""
-    sample.make(folder, classes, 80, seed, progress=False)
-    pictures = clean.prepare(folder, progress=False)
+    dataset.make(folder, classes, 80, seed, progress=False)
+    pictures = audit.prepare(folder, progress=False)
     rows = review.reviewable(pictures)
-    network = models.features(models.second_order(models.backbone(), ["a", "b"], regions=False))
+    network = networks.features(networks.second_order(networks.backbone(), ["a", "b"], regions=False))
     probabilities = review.leave_one_out(engines.features(rows, network, progress=False), rows)
     everything = pictures[pictures.split.ne("") | pictures.path.isin(rows.path)]
     features = dict(zip(everything.path, engines.features(everything, progress=False), strict=True))
     second = review.out_of_fold(np.stack([features[path] for path in rows.path]), rows)
     suspects = review.suspects(rows, probabilities, second)
     corrected = corrections.apply(pictures, review.propose(suspects, CONFIDENCE))
-    defect = sample.planted(folder / "truth.csv", pictures).defect
+    defect = dataset.planted(folder / "truth.csv", pictures).defect
     doubted = suspects.path[suspects.why.eq("label")]
     wrong = defect[rows.path[rows.issue.eq("")]].loc[lambda found: found.eq("wrong-label")]
     labels = list(probabilities)

@@ -3,7 +3,7 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
-from sneakerlib import ridge
+from sneakerlib.learning import ridge
 
 
 @pytest.fixture

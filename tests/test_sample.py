@@ -7,12 +7,14 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from sneakerlib import InputError, catalog, clean, loopback, sample
-from sneakerlib.addresses import FetchError
-from sneakerlib.drawing import MODELS
+from sneakerlib import InputError, catalog
+from sneakerlib.cleaning import audit
 from sneakerlib.pictures import fit, open_rgb
-from sneakerlib.studio import off_topic, photograph
-from sneakerlib.web import Web
+from sneakerlib.sample import dataset, loopback
+from sneakerlib.sample.drawing import MODELS
+from sneakerlib.sample.studio import off_topic, photograph
+from sneakerlib.scraping.addresses import FetchError
+from sneakerlib.scraping.web import Web
 
 
 def bytes_of(folder: Path) -> dict:
@@ -23,7 +25,7 @@ def bytes_of(folder: Path) -> dict:
 
 def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        sample.make(tmp_path / name, classes=2, per_class=12, seed=seed, progress=False)
+        dataset.make(tmp_path / name, classes=2, per_class=12, seed=seed, progress=False)
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
     assert set(bytes_of(tmp_path / "a").values()).isdisjoint(
         content for path, content in bytes_of(tmp_path / "c").items() if path.endswith(".jpg") and len(content) > 2000
@@ -31,21 +33,21 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path):
 
 
 def test_the_truth_names_every_file_and_its_content(shoes):
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     files = {path: content for path, content in bytes_of(shoes).items() if "/" in path}
     assert set(truth.path) == set(files)
     assert all(hashlib.sha256(files[row.path]).hexdigest() == row.sha256 for row in truth.itertuples())
 
 
 def test_every_kind_of_defect_is_planted_once_per_file(shoes):
-    truth = sample.truth(shoes)
-    assert set(truth.defect) == {"", "wrong-label", *sample.ENCODINGS, *sample.EXTRAS}
+    truth = dataset.truth(shoes)
+    assert set(truth.defect) == {"", "wrong-label", *dataset.ENCODINGS, *dataset.EXTRAS}
     assert not truth.path.duplicated().any()
     assert truth.defect.eq("wrong-label").sum() == round(0.05 * 60)
 
 
 def test_planted_defects_are_what_they_are_called(shoes):
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     first = truth[truth.defect.ne("")].drop_duplicates("defect").set_index("defect")
     modes = {"grey": "L", "grey-alpha": "LA", "palette": "P", "rgba": "RGBA", "cmyk": "CMYK", "16-bit": "I;16"}
     for defect, mode in modes.items():
@@ -61,7 +63,7 @@ def test_planted_defects_are_what_they_are_called(shoes):
 
 
 def test_copies_are_copies(shoes):
-    truth = sample.truth(shoes).set_index("path")
+    truth = dataset.truth(shoes).set_index("path")
     for defect, same_label in (("exact-duplicate", True), ("contradictory-duplicate", False)):
         for row in truth[truth.defect.eq(defect)].itertuples():
             assert row.sha256 == truth.sha256[row.of]
@@ -69,9 +71,9 @@ def test_copies_are_copies(shoes):
 
 
 def test_without_defects_all_is_well(tmp_path):
-    truth = sample.make(tmp_path / "clean", classes=2, per_class=12, defects=False, progress=False)
+    truth = dataset.make(tmp_path / "clean", classes=2, per_class=12, defects=False, progress=False)
     assert truth.defect.eq("").all()
-    assert clean.audit(catalog.read(tmp_path / "clean"), progress=False).query("issue != 'near-duplicate'").empty
+    assert audit.audit(catalog.read(tmp_path / "clean"), progress=False).query("issue != 'near-duplicate'").empty
 
 
 def test_the_23_models_differ_in_build():
@@ -82,18 +84,18 @@ def test_the_23_models_differ_in_build():
 
 
 def test_a_sample_is_drawn_once_and_never_over_something_else(tmp_path):
-    sample.make(tmp_path / "s", classes=2, per_class=12, progress=False)
+    dataset.make(tmp_path / "s", classes=2, per_class=12, progress=False)
     before = (tmp_path / "s/truth.csv").stat().st_mtime_ns
-    sample.make(tmp_path / "s", classes=2, per_class=12, progress=False)
+    dataset.make(tmp_path / "s", classes=2, per_class=12, progress=False)
     assert (tmp_path / "s/truth.csv").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="holds something else"):
-        sample.make(tmp_path / "s", classes=3, per_class=12, progress=False)
+        dataset.make(tmp_path / "s", classes=3, per_class=12, progress=False)
 
 
 @pytest.mark.parametrize(("classes", "per_class"), [(1, 20), (24, 20), (5, 3)])
 def test_impossible_numbers_are_refused(tmp_path, classes, per_class):
     with pytest.raises(InputError, match="2 to 23 classes"):
-        sample.make(tmp_path / "s", classes, per_class)
+        dataset.make(tmp_path / "s", classes, per_class)
     assert not (tmp_path / "s").exists()
 
 
@@ -109,7 +111,7 @@ def test_raw_pixels_do_not_give_the_model_away():
 
 
 def test_the_search_service_pages_and_serves_the_files(shoes):
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     with loopback.search_service(shoes) as service:
         label = truth.label[0]
         with Web([service.removeprefix("http://")]) as web:
@@ -133,7 +135,7 @@ def test_off_topic_pictures_are_pictures_of_something():
 
 def test_what_was_planted_is_known_by_content_wherever_the_picture_went(shoes, table):
     moved = table.assign(path=[f"elsewhere/{number}.jpg" for number in range(len(table))])
-    planted = sample.planted(shoes / "truth.csv", moved)
+    planted = dataset.planted(shoes / "truth.csv", moved)
     assert planted.index.tolist() == moved.path.tolist()
     wrong = planted.index[planted.defect.eq("wrong-label")]
     labels = moved.set_index("path").label
@@ -144,9 +146,9 @@ def test_what_was_planted_is_known_by_content_wherever_the_picture_went(shoes, t
 
 
 def test_answers_are_judged_by_the_true_labels_and_by_shoes_only(shoes, table):
-    planted = sample.planted(shoes / "truth.csv", table)
+    planted = dataset.planted(shoes / "truth.csv", table)
     some = table[["path", "label"]].assign(predicted=table.label, correct=True)
-    judged = sample.truly(some, planted)
+    judged = dataset.truly(some, planted)
     assert len(judged) == planted.true_label.ne("").sum()
     assert set(judged.path[~judged.correct]) == set(
         planted.index[planted.true_label.ne("") & planted.true_label.ne(table.set_index("path").label)]

@@ -3,8 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sneakerlib import InputError, searchterms
-from sneakerlib.drawing import MODELS
+from sneakerlib import InputError
+from sneakerlib.sample.drawing import MODELS
+from sneakerlib.scraping import searchterms
 
 SHIPPED = Path(__file__).parent.parent / "data/searchterms.csv"
 

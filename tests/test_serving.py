@@ -24,14 +24,16 @@ from PIL import Image
 from servers import http, jpeg
 from servers import serve as serve_files
 
-from sneakerlib import cli, desk, evaluation, modelfolder, serving, uploads
+from sneakerlib import cli, evaluation
+from sneakerlib.deployment import desk, serving, uploads
+from sneakerlib.learning import model_folder
 
 pytest.importorskip("fastapi", reason="serving is not installed: pip install 'sneakerlib[serve]'")
 
 
 @pytest.fixture(scope="module")
 def saved(served):
-    return modelfolder.load(served)
+    return model_folder.load(served)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def limited(saved, monkeypatch):
     started = []
 
     def start(**limits):
-        monkeypatch.setattr("sneakerlib.api.Uploads", lambda: uploads.Uploads(**limits))
+        monkeypatch.setattr("sneakerlib.deployment.api.Uploads", lambda: uploads.Uploads(**limits))
         started.append(serving.Server(saved))
         return started[-1]
 
@@ -299,7 +301,7 @@ def test_health_labels_and_numbers(server, saved):
 
 
 def test_the_log_names_requests_and_nothing_else(server, caplog):
-    caplog.set_level(logging.INFO, "sneakerlib.serving")
+    caplog.set_level(logging.INFO, "sneakerlib.deployment.serving")
     body = form(("img", "private-name.png", png()))
     _, headers, _ = ask(server.address + "/classify?secret=1", body, X_Request_ID="from-a-proxy-7")
     assert headers["X-Request-ID"] == "from-a-proxy-7"
@@ -329,7 +331,7 @@ def test_explanations_show_where_and_what_is_alike(server, table, shoes, saved):
 
 
 def test_a_model_without_feature_maps_or_examples_is_served_all_the_same(table, tmp_path):
-    from sneakerlib import recipes
+    from sneakerlib.learning import recipes
 
     recipes.train(table, "linear", tmp_path / "m", size=16, progress=False)
     with serving.Server(tmp_path / "m") as server:
@@ -401,7 +403,7 @@ def test_when_too_many_ask_the_rest_is_told_when_to_come_again(saved, monkeypatc
 
 
 def test_an_answer_that_takes_too_long_is_given_up(server, monkeypatch):
-    monkeypatch.setattr("sneakerlib.api.SECONDS", 0.1)
+    monkeypatch.setattr("sneakerlib.deployment.api.SECONDS", 0.1)
     go = threading.Event()
     monkeypatch.setattr(server.desk, "answer", lambda content: go.wait(30))
     assert classify(server.address, png())[0] == 503
@@ -438,7 +440,7 @@ def test_more_connections_than_there_may_be_are_told_to_come_again(saved, monkey
 
 
 def test_a_client_that_leaves_is_no_error_of_the_server(server, caplog):
-    caplog.set_level(logging.INFO, "sneakerlib.serving")
+    caplog.set_level(logging.INFO, "sneakerlib.deployment.serving")
     body = form(("img", "a.png", png()))
     with connect(server.address) as opened:
         opened.sendall(head(body, more="X-Request-ID: left-early\r\n") + body[:50])
@@ -562,11 +564,15 @@ def test_the_demo_answers_below_its_button(saved, tmp_path):
 
 @pytest.mark.parametrize(("missing", "cure"), [("uvicorn", "sneakerlib[serve]"), ("prometheus_client", "[serve]")])
 def test_without_the_extra_one_line_says_what_to_install(served, capsys, monkeypatch, missing, cure):
-    for name in [name for name in sys.modules if name.startswith(("uvicorn", "sneakerlib.gate", "sneakerlib.api"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("uvicorn", "sneakerlib.deployment.gate", "sneakerlib.deployment.api"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delattr("sneakerlib.api", raising=False)
-    monkeypatch.delattr("sneakerlib.gate", raising=False)
+    monkeypatch.delattr("sneakerlib.deployment.api", raising=False)
+    monkeypatch.delattr("sneakerlib.deployment.gate", raising=False)
     assert cli.main(["serve", str(served)]) == 2
     said = capsys.readouterr().err
     assert said.startswith(f"sneakerlib: serving needs {missing}: pip install '")

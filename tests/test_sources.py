@@ -3,10 +3,12 @@
 import pytest
 from servers import http, jpeg, jsonic, serve
 
-from sneakerlib import InputError, loopback, sample, sources
-from sneakerlib.addresses import FetchError
-from sneakerlib.licences import licence
-from sneakerlib.web import Web
+from sneakerlib import InputError
+from sneakerlib.sample import dataset, loopback
+from sneakerlib.scraping import sources
+from sneakerlib.scraping.addresses import FetchError
+from sneakerlib.scraping.licences import licence
+from sneakerlib.scraping.web import Web
 
 
 def openverse_result(number):
@@ -247,7 +249,7 @@ def test_addresses_come_from_the_query_or_a_file(tmp_path):
 
 @pytest.mark.parametrize("query", ["bolt", "Air Jordan 2", "Nike Air Jordan II sneaker"])
 def test_the_sample_answers_by_name_and_by_number(shoes, query):
-    truth = sample.truth(shoes)
+    truth = dataset.truth(shoes)
     with loopback.search_service(shoes) as service, Web([service.partition("//")[2]]) as web:
         found = list(sources.Sample(web, address=service).search(query, 1000))
         content = web.get(found[0].url)

@@ -5,9 +5,10 @@ import pytest
 from conftest import save
 from PIL import Image, ImageCms, ImageOps
 
-from sneakerlib import InputError, catalog, clean
+from sneakerlib import InputError, catalog
+from sneakerlib.cleaning import audit
+from sneakerlib.cleaning.standardise import mean_pictures, standard, standardise
 from sneakerlib.pictures import open_rgb
-from sneakerlib.standardise import mean_pictures, standard, standardise
 
 
 def test_copies_are_small_upright_rgb_jpegs_and_originals_stay(table, shoes, tmp_path):
@@ -35,7 +36,7 @@ def test_a_second_call_writes_nothing_and_the_copies_make_a_catalog(table, tmp_p
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "s").rglob("*.jpg")} == times
     catalog.save(first, tmp_path / "c.csv")
     assert catalog.load(tmp_path / "c.csv").equals(first)
-    assert not len(clean.audit(first, progress=False).query("issue == 'unreadable'"))
+    assert not len(audit.audit(first, progress=False).query("issue == 'unreadable'"))
 
 
 def test_small_pictures_are_not_enlarged(fresh, tmp_path):

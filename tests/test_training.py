@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from conftest import brightness
 
-from sneakerlib import InputError, augment, models, pipeline, training
-from sneakerlib.quiet import keras
+from sneakerlib import InputError
+from sneakerlib.cleaning import augment
+from sneakerlib.learning import networks, pipeline, training
+from sneakerlib.learning.quiet import keras
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def trained(batches, seed=0, **options):
     """All weights of a small network after two epochs, on batches of its own, as a new process would have them."""
     batches = [b and pipeline.Batches(b.catalog, b.pixels, b.labels, 4, b.shuffle, b.seed) for b in batches]
     training.seed_everything(seed)
-    model = models.scratch(["one", "two"], 32, filters=(4, 4))
+    model = networks.scratch(["one", "two"], 32, filters=(4, 4))
     options = {"epochs": 2, "augmentation": augment.crops(seed), "progress": False} | options
     history = training.fit(model, *batches, **options)
     return np.concatenate([weight.ravel() for weight in model.get_weights()]), history
@@ -40,7 +42,7 @@ def test_same_seed_same_weights_another_seed_others(batches):
 
 def test_training_learns_and_keeps_the_best_epoch(batches):
     training.seed_everything(0)
-    model = models.scratch(["one", "two"], 32, filters=(8, 8), dropout=0)
+    model = networks.scratch(["one", "two"], 32, filters=(8, 8), dropout=0)
     history = training.fit(model, *batches, epochs=8, rate=0.01, progress=False)
     assert list(history.columns) == ["loss", "accuracy", "val_loss", "val_accuracy", "pixels", "kept"]
     assert history.loss.iloc[-1] < history.loss.iloc[0]
@@ -83,7 +85,7 @@ def staged(fresh, tmp_path, **options):
     for size, epochs in ((32, 2), (48, 2)):
         split, pixels = brightness(fresh, tmp_path, size)
         train, val = pipeline.learned_and_judged(split, pixels, ["one", "two"], seed=0)
-        stages.append(training.Stage(models.scratch(["one", "two"], size, filters=(4, 4)), train, val, epochs))
+        stages.append(training.Stage(networks.scratch(["one", "two"], size, filters=(4, 4)), train, val, epochs))
     history = training.fit_stages(stages, 0.01, augmentation=augment.light(0), progress=False, **options)
     return stages, history
 
@@ -134,7 +136,7 @@ def test_class_weights_change_what_is_learned(batches):
 
 
 def test_progress_tells_that_it_compiles_and_how_long_it_takes(batches, capsys):
-    training.fit(models.scratch(["one", "two"], 32, filters=(4,)), *batches, epochs=2)
+    training.fit(networks.scratch(["one", "two"], 32, filters=(4,)), *batches, epochs=2)
     lines = capsys.readouterr().out.splitlines()
     assert "compiling" in lines[0]
     assert "epoch   1/2" in lines[1]
@@ -144,7 +146,7 @@ def test_progress_tells_that_it_compiles_and_how_long_it_takes(batches, capsys):
 
 def test_who_watches_sees_a_bar_move(batches, capsys, monkeypatch):
     monkeypatch.setattr(training, "watched", lambda: True)
-    training.fit(models.scratch(["one", "two"], 32, filters=(4,)), *batches, epochs=1)
+    training.fit(networks.scratch(["one", "two"], 32, filters=(4,)), *batches, epochs=1)
     assert "#" in capsys.readouterr().out
 
 
@@ -177,7 +179,7 @@ def test_augmentation_changes_training_pictures_only(recipe):
 def test_an_augmentation_serves_pictures_of_several_sizes():
     changes = augment.crops(0)
     for size in (32, 48):
-        network = training.augmented(models.linear(["a", "b"], size), changes)
+        network = training.augmented(networks.linear(["a", "b"], size), changes)
         assert network.predict_on_batch(np.zeros((1, size, size, 3), "float32")).shape == (1, 2)
 
 
@@ -196,11 +198,11 @@ def test_a_step_takes_its_memory_from_the_steps_before():
     code = """
 import resource
 import numpy as np, pandas as pd
-from sneakerlib import models, pipeline, training
+from sneakerlib.learning import networks, pipeline, training
 rows = pd.DataFrame({"path": list("abcdefghijklmnop"), "label": ["one", "two"] * 8})
 pixels = pipeline.Pixels(np.zeros((16, 32, 32, 3), np.uint8), {path: at for at, path in enumerate(rows.path)}, 32)
 batches = pipeline.Batches(rows, pixels, ["one", "two"], 8)
-model = models.scratch(["one", "two"], 32)
+model = networks.scratch(["one", "two"], 32)
 def faults(epochs):
     begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     training.fit(model, batches, None, epochs, progress=False)

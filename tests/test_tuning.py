@@ -3,7 +3,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from sneakerlib import catalog, heads, models, training, tuning
+from sneakerlib import catalog
+from sneakerlib.learning import heads, networks, training, tuning
 
 LABELS = ["one", "two"]
 pytestmark = pytest.mark.usefixtures("small_lites")
@@ -15,7 +16,7 @@ def split(fresh):
 
 
 def build(size):
-    return models.classifier(models.backbone(size=size), LABELS)
+    return networks.classifier(networks.backbone(size=size), LABELS)
 
 
 def state(model):
@@ -95,6 +96,6 @@ def test_the_head_comes_first(split, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tuned(split, tmp_path)
     first = begun["stages"][0].model
-    described = heads.describe(split, LABELS, models.features(first), cache=tmp_path, progress=False)
+    described = heads.describe(split, LABELS, networks.features(first), cache=tmp_path, progress=False)
     kernel, _ = heads.solve_head(*described.train)
     assert np.allclose(first.get_layer("logits").get_weights()[0], kernel, atol=1e-5)

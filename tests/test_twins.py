@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
-from sneakerlib import twins
+from sneakerlib.cleaning import twins
 
 
 def by_brute_force(hashes):

@@ -7,13 +7,13 @@ import pytest
 from servers import HOSTILE, hostile, http, jpeg, redirect, serve
 
 from sneakerlib import InputError
-from sneakerlib.addresses import FetchError, is_public
-from sneakerlib.web import Web, content, fetch
+from sneakerlib.scraping.addresses import FetchError, is_public
+from sneakerlib.scraping.web import Web, content, fetch
 
 MEASURED = """
 import json, sys, pandas as pd
 from PIL import Image
-from sneakerlib import collect, searchterms
+from sneakerlib.scraping import collect, searchterms
 
 def most_memory():
     line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -146,7 +146,7 @@ def test_robots_txt_is_obeyed(path, allowed):
 @pytest.mark.parametrize(("status", "open_to_all"), [(404, True), (403, True), (503, False)])
 def test_a_host_without_rules_is_open_and_one_that_cannot_say_is_closed(status, open_to_all, monkeypatch):
     """As RFC 9309 has it, of hosts that nobody vouches for."""
-    monkeypatch.setattr("sneakerlib.web.is_public", lambda address: True)
+    monkeypatch.setattr("sneakerlib.scraping.web.is_public", lambda address: True)
     with serve(lambda path, *_: http(b"", status) if path == "/robots.txt" else http(jpeg(0))) as server, Web() as web:
         if open_to_all:
             assert web.get(f"{server.address}/a.jpg", robots=True) == jpeg(0)

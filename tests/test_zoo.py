@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sneakerlib import catalog, clean
-from sneakerlib.look import look
+from sneakerlib import catalog
+from sneakerlib.cleaning import audit
+from sneakerlib.cleaning.look import look
 
 NOISE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 MODES = ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "I;16"]
@@ -91,7 +92,7 @@ def cage(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def findings(cage):
-    return clean.audit(catalog.read(cage), cache=cage / "cache", progress=False)
+    return audit.audit(catalog.read(cage), cache=cage / "cache", progress=False)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, fate) in zoo().items() if fate])
@@ -117,7 +118,7 @@ def test_what_is_odd_is_said(findings):
 
 def test_a_whole_split_can_be_made_of_it(cage, tmp_path):
     table = catalog.read(cage)
-    table = clean.apply(table, clean.audit(table, cache=cage / "cache", progress=False))
+    table = audit.apply(table, audit.audit(table, cache=cage / "cache", progress=False))
     catalog.save(catalog.split(table), tmp_path / "c.csv")
     assert len(catalog.load(tmp_path / "c.csv")) == len(table)
     assert not any("directory.jpg" in path for path in table.path)

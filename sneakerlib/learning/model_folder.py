@@ -1,0 +1,308 @@
+"""The model folder: a trained network with all that is needed to use it, and the record of what it was trained on.
+
+Beside its parts it may hold `exported-….tflite`, the network in a faster form, which is made again where it is missing,
+and `examples.npz`, small training pictures to show (see `examples`).
+"""
+
+import hashlib
+import json
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from sneakerlib import InputError
+from sneakerlib import catalog as catalogs
+from sneakerlib.learning import engines
+from sneakerlib.pictures import as_seen
+from sneakerlib.runs import replacing, write_json
+
+PARTS = ("model.keras", "labels.json", "history.csv", "catalog.csv", "card.md")
+LIBRARIES = ("sneakerlib", "keras", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A loaded model folder.
+
+    Attributes:
+        model: RGB pictures of 0 to 255, (batch, size, size, 3), to logits (batch, classes).
+        labels: The classes, in the order of the logits.
+        size: Height and width in pixels that the model wants.
+        temperature: Divides the logits before the softmax; 1 leaves them as they are.
+        info: Everything else in `labels.json`: backbone, recipe, seed, versions, the data's fingerprint.
+        history: One row per epoch.
+        catalog: The pictures it was trained with, and in which split each was.
+        folder: Where it was loaded from.
+    """
+
+    model: Any
+    labels: list[str]
+    size: int
+    temperature: float
+    info: dict
+    history: pd.DataFrame
+    catalog: pd.DataFrame
+    folder: Path
+
+    @cached_property
+    def engine(self) -> engines.LiteRT | engines.Keras:
+        """The fastest exact way to ask the model; what it is exported to is kept in the model folder."""
+        return engines.engine(self.model, self.folder)
+
+    def sure(self, answer: dict[str, float]) -> bool:
+        """Whether an answer of `evaluation.classify` may be given, or "not sure" would be better."""
+        return max(answer.values()) >= self.info.get("abstain_below", 0)
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Softmax of the logits at this model's temperature, in float64 so that each row sums to 1 within 1e-12."""
+        return softmax(logits.astype(np.float64) / self.temperature, axis=1)
+
+    def classify(self, picture: str | Path | bytes | Image.Image, **how) -> dict[str, float]:
+        """Name what is on a picture.
+
+        Args:
+            picture: A path, the bytes of a picture file, or a picture that has been opened.
+            how: `name` and `strange` of `pictures.open_rgb`.
+
+        Returns:
+            The probability per class, the likeliest first.
+
+        Raises:
+            InputError: If it cannot be read as a picture.
+        """
+        logits = self.engine(as_seen(picture, self.size, **how))
+        row = self.probabilities(logits[None])[0]
+        return {self.labels[at]: float(row[at]) for at in np.argsort(-row, kind="stable")}
+
+    def predictions(self, catalog: pd.DataFrame, split: str | None = "test") -> pd.DataFrame:
+        """What the model says of every picture of a split.
+
+        Args:
+            catalog: The table; pictures of classes that the model does not know are left out.
+            split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
+
+        Returns:
+            One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class;
+            these sum to 1.
+
+        Raises:
+            InputError: If no picture is left.
+        """
+        rows = catalogs.usable(catalog, split)
+        rows = rows[rows.label.isin(self.labels)]
+        if rows.empty:
+            raise InputError(
+                f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
+            )
+        return as_predictions(rows, self.labels, self.probabilities(engines.answers(self.engine, self.size, rows)))
+
+
+def as_predictions(rows: pd.DataFrame, labels: list[str], probabilities: np.ndarray) -> pd.DataFrame:
+    """The table that `Saved.predictions` returns.
+
+    Args:
+        rows: Catalog rows.
+        labels: The classes, in the order of the columns.
+        probabilities: Array of shape (pictures, classes), in the order of the rows.
+    """
+    table = rows[["path", "label"]].reset_index(drop=True)
+    table["predicted"] = np.array(labels)[probabilities.argmax(1)]
+    table["confidence"] = probabilities.max(1)
+    table["correct"] = table.predicted.eq(table.label)
+    table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels]))
+    table.attrs = dict(rows.attrs)
+    return table
+
+
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0) -> float:
+    """The number that logits have to be divided by for their softmax to be as sure as it is right.
+
+    Args:
+        logits: Array of shape (pictures, classes), of pictures that were not trained on. Logarithms of probabilities
+            will do: then it is a factor to the temperature that these have been made at.
+        targets: Class number of each picture.
+        noise: Share of labels that are taken to be drawn by lot; the model need not foresee these. Defaults to 0.
+
+    If every picture is named right, no temperature would be low enough; each is then taken to be right with a chance of
+    (n + 1) / (n + 2), which is what n successes in a row leave to believe in.
+
+    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks"; Platt 1999, "Probabilistic
+    Outputs for Support Vector Machines", for the second sentence.
+    """
+    count, classes = logits.shape
+    slip = 1 / (count + 2) if (logits.argmax(axis=1) == targets).all() else 0.0
+
+    def surprise(log_temperature: float) -> float:
+        likely = log_softmax(logits / np.exp(log_temperature), axis=1)
+        if noise:
+            likely = np.log((1 - noise) * np.exp(likely) + noise / classes)
+        own = likely[np.arange(count), targets]
+        return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
+
+    return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
+
+
+def fit_threshold(predictions: pd.DataFrame, wanted: float = 0.98, noise: float = 0.0) -> float:
+    """The least confidence at which to give an answer, so that enough of the answers are right.
+
+    Args:
+        predictions: From `Saved.predictions`, of the validation pictures.
+        wanted: Share of right answers. Defaults to 0.98.
+        noise: Share of labels that are taken to be drawn by lot: no model agrees with these more often than chance.
+            Defaults to 0.
+
+    Returns:
+        The threshold; 1 if no threshold would do.
+
+    Source: Geifman and El-Yaniv 2017, "Selective Classification for Deep Neural Networks".
+    """
+    ordered = predictions.sort_values("confidence", ascending=False, kind="stable")
+    right = ordered.correct.expanding().mean().groupby(ordered.confidence).last()  # equally sure: answered together
+    classes = sum(column.startswith("p_") for column in predictions)
+    enough = right.index[right >= (1 - noise) * wanted + noise / classes]
+    return float(enough.min()) if len(enough) else 1.0
+
+
+def check_target(folder: str | Path) -> None:
+    """Raise an InputError if saving there would replace something that is no model folder."""
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "labels.json").is_file()):
+        raise InputError(f"{folder} exists and is no model folder: name a new one for the model")
+
+
+def save(
+    model,
+    folder: str | Path,
+    catalog: pd.DataFrame,
+    labels: list[str],
+    history: pd.DataFrame,
+    recipe: str,
+    seed: int = 0,
+    settings: dict | None = None,
+) -> Path:
+    """Write the model folder in one step; an earlier one of that name is replaced.
+
+    Args:
+        model: From `models`, trained.
+        folder: Where to.
+        catalog: The split catalog that it was trained on.
+        labels: The classes, in the order of the logits.
+        history: From `training`, `heads` or `tuning`: `kept` marks the row that the model was left with.
+        recipe: How it was trained, such as `frozen`, `fine-tune` or `scratch`.
+        seed: The seed it was trained with. Defaults to 0.
+        settings: What else was chosen, and what was tried, for the record. Defaults to nothing.
+
+    Raises:
+        InputError: If something else is there.
+    """
+    check_target(folder)
+    used, best = catalogs.usable(catalog), reached(history)
+    rows = used[["path", "label", "sha256", "split"]].sort_values("path").to_csv(index=False, lineterminator="\n")
+    info = {
+        "labels": list(labels),
+        "size": model.input_shape[1],
+        "temperature": 1.0,
+        "abstain_below": 0.0,
+        "label_noise": 0.0,
+        "backbone": model.name,
+        "recipe": recipe,
+        "settings": settings or {},
+        "val_accuracy": None if np.isnan(best) else best,  # without validation pictures there is none
+        "parameters": model.count_params(),
+        "seed": seed,
+        "pictures": {split: int(count) for split, count in used.split.value_counts().sort_index().items()},
+        "data": hashlib.sha256(rows.encode()).hexdigest(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+    with replacing(folder) as beside:
+        beside.mkdir()
+        model.save(beside / "model.keras")
+        write_json(beside / "labels.json", info)
+        history.to_csv(beside / "history.csv", lineterminator="\n")
+        catalogs.save(catalog, beside / "catalog.csv", home=folder)
+        (beside / "card.md").write_text(_card(info), encoding="utf-8")
+    return Path(folder)
+
+
+def calibrate(folder: str | Path, temperature: float, abstain_below: float, label_noise: float = 0.0) -> None:
+    """Write into a model folder how sure the model may be; its answers keep their order.
+
+    Args:
+        folder: The model folder.
+        temperature: Divides the logits before the softmax; see `calibration.scaling`.
+        abstain_below: Confidence below which the answer is "not sure"; see `calibration.sure_above`.
+        label_noise: Share of the labels that were taken to be drawn by lot, for the record. Defaults to 0.
+    """
+    file = Path(folder) / "labels.json"
+    info = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, info | {"temperature": temperature, "abstain_below": abstain_below, "label_noise": label_noise})
+
+
+def reached(history: pd.DataFrame) -> float:
+    """The validation accuracy of the epoch, or the penalty, that a model was left with; else the highest one."""
+    kept = history.val_accuracy[history.kept.astype(bool)] if "kept" in history else history.val_accuracy
+    return float(kept.max())
+
+
+def _card(info: dict) -> str:
+    counts = ", ".join(f"{count} {split}" for split, count in info["pictures"].items())
+    score = "not known: there were no validation pictures."
+    if info["val_accuracy"] is not None:
+        score = f"{info['val_accuracy']:.3f}; it chose the epoch or the penalty, so it flatters."
+    return (
+        f"# {info['backbone']}, {info['recipe']}\n\n"
+        f"Tells {len(info['labels'])} classes apart: {', '.join(info['labels'])}.\n\n"
+        f"- Input: RGB pictures of {info['size']} x {info['size']} pixels, 0 to 255.\n"
+        "- Output: logits; their softmax gives probabilities.\n"
+        f"- Pictures: {counts}. Which one was in which split: `catalog.csv`.\n"
+        f"- Validation accuracy: {score}\n"
+        f"- Parameters: {info['parameters']:,}. Seed: {info['seed']}.\n\n"
+        "It answers with one of its classes whatever it is shown, also for a picture that is none of them.\n"
+    )
+
+
+def check(folder: str | Path) -> None:
+    """Raise an InputError if the model folder is missing, or a part of it is."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no model folder {folder}: train one with `sneakerlib train IMAGES --out {folder}`")
+    if missing := [part for part in PARTS if not (folder / part).is_file()]:
+        raise InputError(
+            f"the model folder {folder} lacks {', '.join(missing)}: train it again or copy the whole folder"
+        )
+
+
+def load(folder: str | Path | Saved) -> Saved:
+    """Load a model folder; what has been loaded is handed back.
+
+    Raises:
+        InputError: If it is missing, or a part of it is missing or damaged.
+    """
+    if isinstance(folder, Saved):
+        return folder
+    folder = Path(folder)
+    check(folder)
+    try:
+        info = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+        labels, size, temperature = info.pop("labels"), info.pop("size"), info.pop("temperature")
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"{folder / 'labels.json'} is damaged ({error}): train the model again or copy it anew"
+        ) from error
+    from sneakerlib.learning.networks import keras  # late: a missing part is named without waiting for TensorFlow
+
+    try:
+        model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
+    except Exception as error:  # a broken zip, a strange layer, another Keras: each raises something else
+        raise InputError(f"{folder / 'model.keras'} cannot be loaded: train the model again or copy it anew") from error
+    history = pd.read_csv(folder / "history.csv", index_col="epoch")
+    return Saved(model, labels, size, temperature, info, history, catalogs.load(folder / "catalog.csv"), folder)
