@@ -17,8 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from sneakerlib import catalog
-from sneakerlib.cleaning import augment
-from sneakerlib.learning import engines, heads, networks, pipeline, ridge, training, tuning
+from sneakerlib.learning import augmentation, engines, heads, networks, pipeline, ridge, training, tuning
 from sneakerlib.learning.quiet import keras
 
 COUNT, BATCH, STEPS = 128, 32, 4
@@ -62,7 +61,7 @@ def steps(rows: pd.DataFrame, size: int, most: float, scratch: Path) -> dict:
     batches = pipeline.Batches(rows, pixels, labels, BATCH)
     some = [batches[at] for at in range(STEPS)]
     changes = training.augmented(
-        keras.Sequential([keras.Input((size, size, 3)), keras.layers.Rescaling(1)]), augment.crops()
+        keras.Sequential([keras.Input((size, size, 3)), keras.layers.Rescaling(1)]), augmentation.crops()
     )
     model = tuning.frozen_statistics(networks.classifier(networks.backbone(size=size), labels))
     model.compile("adamw", keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)

@@ -1,22 +1,93 @@
-"""Open any picture file in the one way that training, evaluation and serving share."""
+"""The one way to open a picture, its standard form, and the prepared folder of pictures in that form."""
 
 import contextlib
 import io
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+import pandas as pd
+from PIL import Image, ImageCms, ImageOps
 
 from sneakerlib import InputError
+from sneakerlib.runs import replacing, watch
 
 WHITE = (255, 255, 255)
+LONGEST = 320  # pixels of the standard form's longer side: the largest networks here look at 288 and 299
+QUALITY = 95  # of its JPEG: nothing of it can be seen, and a file takes a fifth of a PNG
 # What a stranger's file may be: no format whose reader starts another program (EPS) or fetches its parts.
 FROM_THE_WEB = ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]
 MOST_DECODED = 25_000_000  # pixels of a stranger's picture, once a large JPEG was brought down: 100 MB with alpha
 JPEG_SCAN = b"\xff\xda"  # the marker of a scan, which cannot occur within one
 MOST_SCANS = 64  # progressive JPEGs have about ten; each may be a few bytes long and take as long as the whole picture
 EXIF_ORIENTATION = 0x0112  # the tag that says how the camera was held
+
+
+def standard(
+    source: str | Path | bytes | Image.Image, longest: int = LONGEST, name: str | None = None, strange: bool = False
+) -> bytes:
+    """The standard form of a picture, in which every network gets it: upright, in sRGB, over white, small, a JPEG.
+
+    Args:
+        source: See `open_rgb`; or a picture that has been opened.
+        longest: Longer side in pixels at the most; smaller pictures are not enlarged. Defaults to 320.
+        name: See `open_rgb`.
+        strange: See `open_rgb`.
+
+    Raises:
+        InputError: See `open_rgb`.
+    """
+    opened = isinstance(source, Image.Image)
+    picture = to_rgb(source).copy() if opened else open_rgb(source, 2 * longest, name, strange)
+    picture.thumbnail((longest, longest), Image.LANCZOS)
+    return encoded(picture, format="JPEG", quality=QUALITY)
+
+
+def prepare(catalog: pd.DataFrame, out: str | Path, longest: int = LONGEST, progress: bool = True) -> Path:
+    """Write every usable picture in its standard form: `out/{train,val,test}/{label}/{sha256}.jpg`.
+
+    From there on everything is the ecosystem's: `keras.utils.image_dataset_from_directory`, torchvision's
+    `ImageFolder`, fastai. The folder follows from the catalog, so don't edit it: after a change of the catalog the same
+    call writes what is new, removes what no longer belongs there, and leaves the rest as it is.
+
+    Args:
+        catalog: The split catalog, which knows its picture folder; the originals stay as they are.
+        out: The prepared folder.
+        longest: Longer side in pixels at the most. Defaults to 320. Another number prepares all pictures anew.
+        progress: Show a bar. Defaults to True.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: If a picture cannot be read, or `out` holds something else.
+    """
+    out, folder, mark = Path(out), Path(catalog.attrs["folder"]), Path(out) / f".longest-{longest}"
+    rows = catalog[catalog.issue.eq("") & catalog.split.ne("")].drop_duplicates(["split", "label", "sha256"])
+    wanted = {out / row.split / row.label / f"{row.sha256}.jpg": folder / row.path for row in rows.itertuples()}
+    there = {file for file in out.rglob("*") if file.is_file()} if out.is_dir() else set()
+    if there and not list(out.glob(".longest-*")):
+        raise InputError(f"{out} holds something else: name a new folder for the prepared pictures")
+    kept = there & set(wanted) if mark in there else set()
+    for file in there - kept - {mark}:
+        file.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+    def write(file: Path) -> None:
+        content = standard(wanted[file], longest)
+        with replacing(file) as beside:
+            beside.write_bytes(content)
+
+    new = [file for file in wanted if file not in kept]
+    with quietly(), ThreadPoolExecutor() as pool:
+        for _ in watch(pool.map(write, new), len(new), "preparing", progress):
+            pass
+    for place in sorted((place for place in out.rglob("*") if place.is_dir()), reverse=True):
+        if not any(place.iterdir()):
+            place.rmdir()
+    return out
 
 
 def as_seen(
@@ -42,7 +113,7 @@ def as_seen(
 def open_rgb(
     source: str | Path | bytes, longest: int | None = None, name: str | None = None, strange: bool = False
 ) -> Image.Image:
-    """Decode a picture in full: upright, RGB, transparent parts over white.
+    """Decode a picture in full: upright, its colours in sRGB, transparent parts over white.
 
     Args:
         source: A path, or the bytes of a picture file. The file's name and extension don't matter.
@@ -67,7 +138,7 @@ def open_rgb(
             if strange:
                 _refuse_bombs(image, source)
             image.load()  # `verify()` would pass a truncated JPEG
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(_in_srgb(ImageOps.exif_transpose(image)))
     except FileNotFoundError as error:
         raise InputError(f"there is no file {name}: check the path") from error
     except Exception as error:  # Pillow's readers raise whatever a damaged header leads them to
@@ -137,6 +208,18 @@ def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture"
     return (str(error).splitlines() or [type(error).__name__])[0][:80]
+
+
+def _in_srgb(picture: Image.Image) -> Image.Image:
+    """Translate the colours that a profile describes; a broken profile, or one of another kind, is passed over."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "CMYK"):
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -3,10 +3,10 @@ import io
 import numpy as np
 import pytest
 from conftest import save
-from PIL import Image
+from PIL import Image, ImageCms
 
-from sneakerlib import InputError
-from sneakerlib.pictures import as_seen, fit, open_rgb, to_rgb
+from sneakerlib import InputError, catalog
+from sneakerlib.pictures import as_seen, fit, open_rgb, prepare, standard, to_rgb
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16"])
@@ -114,3 +114,80 @@ def test_an_opened_picture_and_its_file_are_seen_alike():
     buffer = io.BytesIO()
     noise.save(buffer, "PNG")
     assert np.array_equal(as_seen(noise, 24), as_seen(buffer.getvalue(), 24))
+
+
+def test_the_standard_form_is_small_upright_and_over_white():
+    picture = Image.new("RGBA", (800, 400), (0, 0, 0, 0))
+    picture.paste((250, 0, 0, 255), (0, 0, 400, 400))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    file = io.BytesIO()
+    picture.save(file, "PNG", exif=exif)
+    seen = Image.open(io.BytesIO(standard(file.getvalue())))
+    assert (seen.format, seen.mode, seen.size) == ("JPEG", "RGB", (320, 160))
+    pixels = np.asarray(seen, int)
+    assert pixels[80, 20].min() > 250 and pixels[80, 300, 1] < 5 < 240 < pixels[80, 300, 0]
+    small = Image.open(io.BytesIO(standard(Image.new("L", (30, 40)))))
+    assert small.size == (30, 40)
+
+
+def test_a_colour_profile_is_translated_and_a_broken_one_passed_over(tmp_path):
+    """Pillow can make no RGB profile but sRGB; one with red and green exchanged stands in for a camera's own."""
+    picture = Image.new("RGB", (64, 64), (200, 60, 30))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for name, profile in {"same": srgb, "broken": b"broken"}.items():
+        picture.save(tmp_path / f"{name}.png", icc_profile=profile)
+        assert np.abs(np.asarray(open_rgb(tmp_path / f"{name}.png"), int) - (200, 60, 30)).max() <= 4
+    swapped = bytearray(srgb)  # exchange the tags that say where red and green lie
+    tags = int.from_bytes(swapped[128:132])
+    at = {bytes(swapped[132 + 12 * n : 136 + 12 * n]): 132 + 12 * n for n in range(tags)}
+    red, green = at[b"rXYZ"], at[b"gXYZ"]
+    swapped[red : red + 4], swapped[green : green + 4] = swapped[green : green + 4], swapped[red : red + 4]
+    other = tmp_path / "other.png"
+    picture.save(other, icc_profile=bytes(swapped))
+    expected = ImageCms.profileToProfile(
+        picture, ImageCms.ImageCmsProfile(io.BytesIO(bytes(swapped))), ImageCms.createProfile("sRGB")
+    )
+    assert np.array_equal(open_rgb(other), expected)
+    assert not np.array_equal(np.asarray(expected)[0, 0], (200, 60, 30))
+
+
+def test_the_prepared_folder_holds_every_usable_picture_once_and_the_originals_stay(table, shoes, tmp_path):
+    before = {file: file.read_bytes() for file in shoes.rglob("*") if file.is_file()}
+    out = prepare(table, tmp_path / "prepared", longest=96, progress=False)
+    assert {file: file.read_bytes() for file in shoes.rglob("*") if file.is_file()} == before
+    used = table[table.issue.eq("")]
+    wanted = {f"{row.split}/{row.label}/{row.sha256}.jpg": shoes / row.path for row in used.itertuples()}
+    made = {file.relative_to(out).as_posix(): file for file in out.rglob("*.jpg")}
+    assert set(made) == set(wanted)
+    for name, original in wanted.items():
+        copy, expected = open_rgb(made[name]), open_rgb(original)
+        expected.thumbnail((96, 96), Image.LANCZOS)
+        assert copy.size == expected.size and max(copy.size) <= 96
+        assert np.abs(np.asarray(copy, float) - np.asarray(expected, float)).mean() < 6
+
+
+def test_only_what_changed_is_prepared_again(fresh, tmp_path):
+    table = catalog.split(fresh, seed=0)
+    out = prepare(table, tmp_path / "p", progress=False)
+    times = {file: file.stat().st_mtime_ns for file in out.rglob("*.jpg")}
+    changed = table.copy()
+    changed.attrs = table.attrs
+    train = changed.index[changed.split.eq("train")]
+    changed.loc[train[0], ["issue", "split"]] = ["dropped", ""]
+    changed.loc[train[1], "label"] = "three"
+    prepare(changed, out, progress=False)
+    now = {file: file.stat().st_mtime_ns for file in out.rglob("*.jpg")}
+    gone, new = set(times) - set(now), set(now) - set(times)
+    assert {file.stem for file in gone} == set(table.sha256[train[:2]])
+    assert [file.parent.name for file in new] == ["three"]
+    assert all(now[file] == times[file] for file in set(now) & set(times))
+    assert prepare(table, out, longest=20, progress=False) == out
+    assert {max(Image.open(file).size) for file in out.rglob("*.jpg")} == {20}
+
+
+def test_a_folder_of_somebody_elses_is_not_prepared_into(fresh, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        prepare(catalog.split(fresh, seed=0), tmp_path, progress=False)
+    assert (tmp_path / "letter.txt").read_text() == "mine"

@@ -8,8 +8,7 @@ import pytest
 from conftest import brightness
 
 from sneakerlib import InputError
-from sneakerlib.cleaning import augment
-from sneakerlib.learning import networks, pipeline, training
+from sneakerlib.learning import augmentation, networks, pipeline, training
 from sneakerlib.learning.quiet import keras
 
 
@@ -25,7 +24,7 @@ def trained(batches, seed=0, **options):
     batches = [b and pipeline.Batches(b.catalog, b.pixels, b.labels, 4, b.shuffle, b.seed) for b in batches]
     training.seed_everything(seed)
     model = networks.scratch(["one", "two"], 32, filters=(4, 4))
-    options = {"epochs": 2, "augmentation": augment.crops(seed), "progress": False} | options
+    options = {"epochs": 2, "augmentation": augmentation.crops(seed), "progress": False} | options
     history = training.fit(model, *batches, **options)
     return np.concatenate([weight.ravel() for weight in model.get_weights()]), history
 
@@ -86,7 +85,7 @@ def staged(fresh, tmp_path, **options):
         split, pixels = brightness(fresh, tmp_path, size)
         train, val = pipeline.learned_and_judged(split, pixels, ["one", "two"], seed=0)
         stages.append(training.Stage(networks.scratch(["one", "two"], size, filters=(4, 4)), train, val, epochs))
-    history = training.fit_stages(stages, 0.01, augmentation=augment.light(0), progress=False, **options)
+    history = training.fit_stages(stages, 0.01, augmentation=augmentation.light(0), progress=False, **options)
     return stages, history
 
 
@@ -168,7 +167,7 @@ def test_tensorboard_shows_the_curves_of_the_history(batches, tmp_path):
         assert shown == pytest.approx(history[column].tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("recipe", [augment.light, augment.crops, augment.standard])
+@pytest.mark.parametrize("recipe", [augmentation.light, augmentation.crops, augmentation.standard])
 def test_augmentation_changes_training_pictures_only(recipe):
     changes = recipe(0)
     picture = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
@@ -177,7 +176,7 @@ def test_augmentation_changes_training_pictures_only(recipe):
 
 
 def test_an_augmentation_serves_pictures_of_several_sizes():
-    changes = augment.crops(0)
+    changes = augmentation.crops(0)
     for size in (32, 48):
         network = training.augmented(networks.linear(["a", "b"], size), changes)
         assert network.predict_on_batch(np.zeros((1, size, size, 3), "float32")).shape == (1, 2)

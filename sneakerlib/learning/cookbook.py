@@ -9,8 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sneakerlib.catalog import usable
-from sneakerlib.cleaning import augment
-from sneakerlib.learning import heads, model_folder, networks, pipeline, training, tuning
+from sneakerlib.learning import augmentation, heads, model_folder, networks, pipeline, training, tuning
 from sneakerlib.learning.quiet import keras
 
 SMALLEST_NETWORK = 32  # pixels that a backbone can halve five times
@@ -74,7 +73,7 @@ def _scratch(task: Task) -> Trained:
         model = networks.scratch(task.labels, task.size)
         pixels = pipeline.pack(catalog, task.size, task.cache, task.progress)
         train, val = pipeline.learned_and_judged(catalog, pixels, task.labels, task.seed)
-        changes, options = augment.light(task.seed), {"balanced": task.balanced, "progress": task.progress}
+        changes, options = augmentation.light(task.seed), {"balanced": task.balanced, "progress": task.progress}
         return model, training.fit(
             model, train, val, task.epochs, augmentation=changes, checkpoint=checkpoint, logs=task.logs, **options
         )

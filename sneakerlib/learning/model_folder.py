@@ -66,6 +66,10 @@ class Saved:
         """Softmax of the logits at this model's temperature, in float64 so that each row sums to 1 within 1e-12."""
         return softmax(logits.astype(np.float64) / self.temperature, axis=1)
 
+    def look(self, picture: str | Path | bytes | Image.Image, **how) -> np.ndarray:
+        """A picture as the model sees it, array of shape (size, size, 3), 0 to 255; arguments as for `classify`."""
+        return as_seen(picture, self.size, **how)
+
     def classify(self, picture: str | Path | bytes | Image.Image, **how) -> dict[str, float]:
         """Name what is on a picture.
 
@@ -79,7 +83,7 @@ class Saved:
         Raises:
             InputError: If it cannot be read as a picture.
         """
-        logits = self.engine(as_seen(picture, self.size, **how))
+        logits = self.engine(self.look(picture, **how))
         row = self.probabilities(logits[None])[0]
         return {self.labels[at]: float(row[at]) for at in np.argsort(-row, kind="stable")}
 

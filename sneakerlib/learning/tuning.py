@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sneakerlib.cleaning import augment
+from sneakerlib.learning import augmentation as augmentations
 from sneakerlib.learning import heads, networks, pipeline, training
 from sneakerlib.learning.quiet import keras
 
@@ -76,7 +76,7 @@ def fine_tune(
         labels: The classes, in the order of the logits.
         stages: Picture size and epochs, one after another. Defaults to `plan(6)`.
         rate: Peak learning rate. Defaults to 7e-4.
-        augmentation: From `augment`. Defaults to `augment.crops`.
+        augmentation: From `augmentation`. Defaults to `augmentation.crops`.
         balanced: Let every class count alike. Defaults to False.
         seed: Of the order of pictures and their changes. Defaults to 0.
         cache: Folder of decoded and described pictures. Defaults to the user's cache folder.
@@ -94,7 +94,7 @@ def fine_tune(
     tuned = training.fit_stages(
         made,
         rate,
-        augmentation=augment.crops(seed) if augmentation is None else augmentation,
+        augmentation=augmentations.crops(seed) if augmentation is None else augmentation,
         balanced=balanced,
         checkpoint=checkpoint,
         logs=logs,
