@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--recipe",
         default="second-order",
-        help="second-order, frozen, fine-tune, scratch or linear (default: %(default)s)",
+        help="second-order, frozen, fine-tune or scratch (default: %(default)s)",
     )
     text = "the network to start from (default: %(default)s, which needs no download)"
     sub.add_argument("--backbone", default="efficientnet-lite0", help=text)
@@ -218,24 +218,22 @@ def _train(options):
     from sneakerlib.cleaning import audit
     from sneakerlib.learning import examples, model_folder, recipes
 
-    recipes.check(options.recipe)
-    table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed)
-    history = recipes.train(
-        table,
+    chosen = recipes.Options(
         options.recipe,
-        options.out,
         options.backbone,
         options.size,
         options.epochs,
         options.seed,
-        progress=not options.json,
-        balanced=options.class_weights,
-        final=options.final,
-        logs=options.logs,
+        options.class_weights,
+        options.final,
+        options.logs,
     )
+    recipes.checked(chosen)
+    table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed)
+    history = recipes.train(table, options.out, chosen, progress=not options.json)
     if options.examples:
         examples.keep(model_folder.load(options.out), table, progress=not options.json)
-    best = model_folder.reached(history)
+    best = model_folder.best_accuracy(history)
     _show(options, {"out": options.out, "val_accuracy": best}, [f"{options.out}: validation accuracy {best:.3f}"])
 
 

@@ -6,7 +6,6 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import binomtest
@@ -14,73 +13,19 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 
 from sneakerlib import InputError, calibration
 from sneakerlib.catalog import class_numbers, usable
-from sneakerlib.pictures import as_seen
 from sneakerlib.runs import replacing
 
 RESAMPLES = 1000  # of the bootstrap: its bounds then vary by a few thousandths
 
 
 def predictions(saved, catalog: pd.DataFrame, split: str | None = "test") -> pd.DataFrame:
-    """Ask a model about every picture of a split.
-
-    Args:
-        saved: From `modelfolder.load`.
-        catalog: The table; pictures of classes that the model does not know are left out.
-        split: `train`, `val`, `test`, or None for all usable rows. Defaults to `test`.
-
-    Returns:
-        One row per picture: path, label, predicted, confidence, correct, and one `p_<class>` column per class; these
-        sum to 1.
-
-    Raises:
-        InputError: If no picture is left.
-    """
-    from sneakerlib.learning import engines
-
-    rows = usable(catalog, split)
-    rows = rows[rows.label.isin(saved.labels)]
-    if rows.empty:
-        raise InputError(
-            f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
-        )
-    probabilities = saved.probabilities(engines.answers(saved.engine, saved.size, rows))
-    return as_predictions(rows, saved.labels, probabilities)
+    """See `model_folder.Saved.predictions`."""
+    return saved.predictions(catalog, split)
 
 
-def as_predictions(rows: pd.DataFrame, labels: list[str], probabilities: np.ndarray) -> pd.DataFrame:
-    """The table that `predictions` returns.
-
-    Args:
-        rows: Catalog rows.
-        labels: The classes, in the order of the columns.
-        probabilities: Array of shape (pictures, classes), in the order of the rows.
-    """
-    table = rows[["path", "label"]].reset_index(drop=True)
-    table["predicted"] = np.array(labels)[probabilities.argmax(1)]
-    table["confidence"] = probabilities.max(1)
-    table["correct"] = table.predicted.eq(table.label)
-    table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels]))
-    table.attrs = dict(rows.attrs)
-    return table
-
-
-def classify(saved, picture: str | Path | bytes | Image.Image, **how) -> dict[str, float]:
-    """Name what is on a picture.
-
-    Args:
-        saved: From `modelfolder.load`.
-        picture: A path, the bytes of a picture file, or a picture that has been opened.
-        how: `name` and `strange` of `pictures.open_rgb`.
-
-    Returns:
-        The probability per class, the likeliest first.
-
-    Raises:
-        InputError: If it cannot be read as a picture.
-    """
-    logits = saved.engine(as_seen(picture, saved.size, **how))
-    row = saved.probabilities(logits[None])[0]
-    return {saved.labels[at]: float(row[at]) for at in np.argsort(-row, kind="stable")}
+def classify(saved, picture, **how) -> dict[str, float]:
+    """See `model_folder.Saved.classify`."""
+    return saved.classify(picture, **how)
 
 
 def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import LocalOutlierFactor
 
 from sneakerlib.cleaning.look import Remembered
-from sneakerlib.learning import engines
+from sneakerlib.learning.features import features
 from sneakerlib.runs import cache_folder
 
 VERSION = 1  # of the judgement; raise it when anything here changes
@@ -45,7 +45,7 @@ def find(
     whole = hashlib.sha256("".join(sorted(catalog.sha256 + catalog.label)).encode()).hexdigest()
     known = memory.get([whole])
     if not known:
-        judged = judge(engines.features(catalog, cache=cache, progress=progress), catalog.label, catalog.sha256)
+        judged = judge(features(catalog, cache=cache, progress=progress), catalog.label, catalog.sha256)
         wrong = judged[judged.wrong]
         known = {whole: dict(zip(catalog.sha256[judged.wrong], zip(wrong.score, wrong.limit)))}
         memory.put(known)

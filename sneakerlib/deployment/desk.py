@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sneakerlib import InputError, evaluation
-from sneakerlib.learning import engines, examples, model_folder
-from sneakerlib.pictures import as_seen, encoded, quietly
+from sneakerlib.learning import engine, examples, model_folder
+from sneakerlib.pictures import encoded, quietly
 from sneakerlib.review import explain
 
 WAITING = 64  # questions that may wait: a second or two of work
@@ -69,7 +69,7 @@ class Desk:
             "name": self.saved.folder.resolve().name,
             "recipe": info["recipe"],
             "backbone": info["backbone"],
-            "fingerprint": engines.fingerprint(self.saved.model),
+            "fingerprint": engine.fingerprint(self.saved.model),
         }
         blank = np.zeros((self.saved.size, self.saved.size, 3), np.uint8)
         self.saved.engine(blank)  # export it, load it, and see it work before anybody asks
@@ -120,7 +120,7 @@ class Desk:
         """
         if label is not None and label not in self.saved.labels:
             raise InputError("there is no such class: see /labels")
-        picture = as_seen(content, self.saved.size, name="this file", strange=True)
+        picture = self.saved.look(content, name="this file", strange=True)
         label = label or next(iter(evaluation.classify(self.saved, Image.fromarray(picture))))
         explained = {"success": True, "label": label, "similar": []}
         if self.heat:

@@ -44,14 +44,14 @@ def backbone_names() -> dict[str, str]:
     return dict.fromkeys(OWN, "") | {name.lower(): name for name in sorted(found)}
 
 
-def backbone(name: str = OFFLINE, size: int = 224, weights: str | None = "imagenet") -> keras.Model:
+def backbone(name: str = OFFLINE, size: int | None = 224, weights: str | None = "imagenet") -> keras.Model:
     """Build a network without its head.
 
     Args:
         name: `efficientnet-lite0` (needs no network), `efficientnet-lite1` and `-lite2` (packages of their own),
             `resnet18`, or any of keras.applications, such as `mobilenetv2`; capitals, `-` and `_` don't matter.
             Defaults to `efficientnet-lite0`.
-        size: Height and width of the pictures in pixels. Defaults to 224.
+        size: Height and width of the pictures in pixels; None for any. Defaults to 224.
         weights: `imagenet`, or None for random ones. Defaults to `imagenet`.
 
     Returns:

@@ -8,9 +8,11 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.catalog import folder_of, usable
-from sneakerlib.learning import engines, networks
+from sneakerlib.learning import networks
+from sneakerlib.learning.engine import Keras, LiteRT, engine
+from sneakerlib.learning.features import answers
 from sneakerlib.pictures import as_seen, encoded, quietly
-from sneakerlib.runs import replacing, watch
+from sneakerlib.runs import replacing
 
 FILE = "examples.npz"
 WIDTH = 1024  # numbers that are kept of what the network says of a picture: cosines then err by about 0.03
@@ -36,13 +38,13 @@ def sketch(vector: np.ndarray) -> np.ndarray:
     return vector / max(np.linalg.norm(vector), 1e-12)
 
 
-def describer(saved) -> engines.LiteRT | engines.Keras:
+def describer(saved) -> LiteRT | Keras:
     """What a model says of a picture before its head, run fast.
 
     Args:
         saved: From `modelfolder.load`.
     """
-    return engines.engine(networks.features(saved.model), saved.folder)
+    return engine(networks.before_head(saved.model), saved.folder)
 
 
 def keep(saved, catalog: pd.DataFrame, progress: bool = True) -> Path:
@@ -67,8 +69,8 @@ def keep(saved, catalog: pd.DataFrame, progress: bool = True) -> Path:
         raise InputError("no training pictures of the model's classes: see the catalog's columns label and split")
     folder, said, thumbnails = folder_of(rows), [], []
     with quietly():
-        answers = describer(saved).map(lambda path: as_seen(folder / path, saved.size), rows.path)
-        for path, answer in zip(rows.path, watch(answers, len(rows), "describing", progress), strict=True):
+        found = answers(describer(saved), saved.size, (folder / path for path in rows.path), len(rows) * progress)
+        for path, answer in zip(rows.path, found, strict=True):
             said.append(sketch(answer))
             small = Image.fromarray(as_seen(folder / path, THUMBNAIL))
             thumbnails.append(encoded(small, format="JPEG", quality=QUALITY))

@@ -1,93 +1,46 @@
-"""Heads that are solved, not trained: a linear model on what a network says of each picture.
+"""Heads that are solved, not trained: logistic regression, and ridge regression in closed form, one against the rest.
 
-What comes before the head stays as it is ("frozen"), so every picture is described once, through `engines.features`,
-and the solution takes seconds.
+Ridge regression has targets of +1 for a picture's class and -1 for all others. It forgives a wrong label, where a
+support vector machine or logistic regression bends to reach it; and it says what it would think of each picture had it
+not seen it. Two ways to the same weights: by the inner products of the pictures where these are fewer than the numbers
+in a vector, else by those of the numbers.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import warnings
 
 import numpy as np
-import pandas as pd
+from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
-from sneakerlib import calibration, evaluation
-from sneakerlib.catalog import class_numbers, in_order, usable
-from sneakerlib.learning import engines, ridge
-from sneakerlib.learning.cache import Vectors
-from sneakerlib.learning.quiet import keras
+from sneakerlib.learning.confidence import fit_temperature
 
-
-@dataclass(frozen=True)
-class Described:
-    """Pictures as vectors: training pictures first, then validation pictures.
-
-    Attributes:
-        vectors: Of shape (pictures, channels); long ones stay in a file, of which only portions are read at a time.
-        targets: Class number of each picture.
-        learn: How many of them are training pictures.
-    """
-
-    vectors: np.ndarray | Vectors
-    targets: np.ndarray
-    learn: int
-
-    @property
-    def train(self) -> tuple[np.ndarray | Vectors, np.ndarray]:
-        """Vectors and targets of the training pictures."""
-        return self.vectors[: self.learn], self.targets[: self.learn]
-
-    @property
-    def val(self) -> tuple[np.ndarray | Vectors, np.ndarray]:
-        """Vectors and targets of the validation pictures."""
-        return self.vectors[self.learn :], self.targets[self.learn :]
+PORTION = 256  # pictures whose vectors are in memory in full precision at a time
+# Of the penalty, as shares of the mean squared length of the vectors: so they mean the same for every network.
+STRENGTHS = (0.025, 0.05, 0.1, 0.2, 0.4)
+STRENGTH = 0.01  # of logistic regression (`C`), on ten real classes: 0.003 to 0.01 were alike on validation
 
 
-def describe(
-    catalog: pd.DataFrame,
-    labels: list[str],
-    network: keras.Model | str,
-    size: int = engines.SIZE,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> Described:
-    """Describe the pictures that a head is learned from and chosen by: training and validation, never the test.
-
-    Args:
-        catalog: The split catalog.
-        labels: The classes, in the order of the class numbers.
-        network: See `engines.features`.
-        size: See `engines.features`. Defaults to 224.
-        cache: See `engines.features`.
-        progress: Show a bar. Defaults to True.
-    """
-    rows = pd.concat([usable(catalog, "train"), usable(catalog, "val")])
-    rows.attrs = catalog.attrs
-    found = engines.features(rows, network, size, cache, progress)
-    return Described(found, class_numbers(rows.label, labels), int(rows.split.eq("train").sum()))
-
-
-def solve_head(
-    features: np.ndarray, targets: np.ndarray, strength: float = 0.01, balanced: bool = False
+def logistic(
+    features: np.ndarray, targets: np.ndarray, class_weights: bool = False, strength: float = STRENGTH
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logistic regression on feature vectors, as the weights of a Dense layer.
+    """`make_pipeline(StandardScaler(), LogisticRegression())`, as the weights of a Dense layer.
 
     Args:
         features: (pictures, channels).
         targets: Class number of each picture; every class occurs.
-        strength: Inverse of the regularisation (scikit-learn's `C`), on features scaled to unit variance. Defaults to
-            0.01, since there are more features than pictures; on ten real classes 0.003 to 0.01 were alike on
-            validation (0.853 and 0.849).
-        balanced: Let every class count alike, however many pictures it has. Defaults to False.
+        class_weights: Let every class count alike, however many pictures it has. Defaults to False.
+        strength: Inverse of the regularisation (scikit-learn's `C`). Defaults to 0.01: there are more features than
+            pictures.
 
     Returns:
         Kernel (channels, classes) and bias (classes): `features @ kernel + bias` are the logits.
     """
-    scaler = StandardScaler().fit(features)
-    head = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced" if balanced else None)
-    head.fit(scaler.transform(features), targets)
+    head = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced" if class_weights else None)
+    scaler, head = (step for _, step in make_pipeline(StandardScaler(), head).fit(features, targets).steps)
     kernel, bias = head.coef_, head.intercept_
     if len(kernel) == 1:  # scikit-learn keeps one row for two classes
         kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
@@ -95,117 +48,157 @@ def solve_head(
     return kernel.T, bias - kernel @ scaler.mean_
 
 
-def fit_linear(
-    model: keras.Model,
-    described: Described,
-    strength: float = 0.01,
-    balanced: bool = False,
-    final: bool = False,
-) -> pd.DataFrame:
-    """Solve a linear head with logistic regression and put it into a model.
+class Ridge:
+    """Ridge regression on long vectors, with exact answers for each picture from a head that has not seen it.
 
     Args:
-        model: Whose layer `logits` follows right after what `described` came from; changed in place.
-        described: From `describe`.
-        strength: See `solve_head`. Defaults to 0.01.
-        balanced: See `solve_head`. Defaults to False.
-        final: Once scored, solve again on training and validation pictures together. Defaults to False.
-
-    Returns:
-        History of one row: accuracy and val_accuracy of the head solved on training pictures only; kept, which is True.
+        features: Of shape (pictures, channels), of any precision.
+        targets: Class number of each picture.
+        class_weights: Let every class count alike. Defaults to False.
     """
-    (seen, targets), (unseen, wanted) = described.train, described.val
-    kernel, bias = solve_head(seen, targets, strength, balanced)
-    shares = [_share(seen @ kernel + bias, targets), _share(unseen @ kernel + bias, wanted)]
-    if final:
-        kernel, bias = solve_head(described.vectors, described.targets, strength, balanced)
-    model.get_layer("logits").set_weights([kernel, bias])
-    return pd.DataFrame(
-        [[*shares, True]], columns=["accuracy", "val_accuracy", "kept"], index=pd.Index([1], name="epoch")
-    )
 
+    def __init__(self, features: np.ndarray, targets: np.ndarray, class_weights: bool = False):
+        self.features, self.targets = features, np.asarray(targets)
+        self.signs = 2 * np.eye(int(self.targets.max()) + 1, dtype=np.float32)[self.targets] - 1
+        counts = compute_sample_weight("balanced", targets) if class_weights else np.ones(len(self.targets))
+        self.roots = np.sqrt(counts).astype(np.float32)[:, None]  # a picture that counts double is one times root 2
+        self.by_pictures = len(features) <= features.shape[1]
+        side = len(features) if self.by_pictures else features.shape[1]
+        self.products = np.zeros((side, side), np.float32)
+        for rows in _portions(len(features)):
+            x = self._vectors(rows)
+            if self.by_pictures:
+                for columns in _portions(rows.stop):
+                    block = x @ self._vectors(columns).T
+                    self.products[rows, columns] = block
+                    self.products[columns, rows] = block.T
+            else:
+                self.products += x.T @ x
+        lengths = np.diag(self.products) / (self.roots[:, 0] ** 2 if self.by_pictures else 1)
+        self.scale = float(lengths.sum()) / len(features)  # mean squared length
+        self.wanted = self.signs * self.roots
 
-def _share(logits: np.ndarray, targets: np.ndarray) -> float:
-    """How many are right; not a number if there are none, as when all pictures are trained on."""
-    return float((logits.argmax(1) == targets).mean()) if len(targets) else float("nan")
+    def _vectors(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Vectors as they count."""
+        return np.asarray(self.features[rows], np.float32) * self.roots[rows]
 
+    def _raised(self, strength: float) -> np.ndarray:
+        raised = self.products.copy()
+        raised[np.diag_indices_from(raised)] += strength * self.scale
+        return raised
 
-def fit_second_order(
-    model: keras.Model,
-    described: Described,
-    balanced: bool = False,
-    final: bool = False,
-) -> pd.DataFrame:
-    """Solve the head of a second-order model in closed form, once for each of `ridge.STRENGTHS`.
+    def kernel(self, strength: float) -> np.ndarray:
+        """The weights of a Dense layer without bias, array of shape (channels, classes).
 
-    Validation decides which is kept, of equals the strongest; without validation pictures leaving one out decides.
+        Args:
+            strength: Of the penalty, as a share of the mean squared length.
+        """
+        factor = cho_factor(self._raised(strength), overwrite_a=True, check_finite=False)
+        right = cho_solve(factor, self.wanted) if self.by_pictures else self.wanted
+        total = np.zeros((self.features.shape[1], right.shape[1]), np.float32)
+        for rows in _portions(len(right)):
+            total += self._vectors(rows).T @ right[rows]
+        return total if self.by_pictures else cho_solve(factor, total)
 
-    Args:
-        model: From `models.second_order`, changed in place.
-        described: From `describe`: training pictures are learned from, validation pictures decide.
-        balanced: Let every class count alike, however many pictures it has. Defaults to False.
-        final: Once all is decided, solve again on training and validation pictures together. Defaults to False.
+    def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
+        """What is said of each picture by the head that was solved without it, exactly, for the price of one inverse.
 
-    Returns:
-        History with one row per strength: strength, accuracy and val_accuracy of heads solved on training pictures
-        only, and whether it was kept.
-    """
-    (seen, targets), (unseen, wanted) = described.train, described.val
-    strengths = ridge.STRENGTHS
-    solver = ridge.solver(seen, targets, balanced)
-    kernels = solver.solve(*strengths)  # all at once: reading the vectors takes longer than solving
-    mine, others = (np.split(ridge.answers(part, kernels), len(strengths), axis=1) for part in (seen, unseen))
-    history = pd.DataFrame({"strength": strengths})
-    history["accuracy"] = [_share(said, targets) for said in mine]
-    history["val_accuracy"] = [_share(said, wanted) for said in others]
-    if len(wanted):
-        chosen = max(history.index, key=lambda at: (history.val_accuracy[at], at))
-        logits = others[chosen]
-    else:
-        strength, logits = ridge.strongest(solver.left_out, targets)
-        chosen, wanted = strengths.index(strength), targets
-    kernel = np.split(kernels, len(strengths), axis=1)[chosen]
-    if final:
-        solver, wanted = ridge.solver(described.vectors, described.targets, balanced), described.targets
-        kernel, logits = solver.solve(strengths[chosen]), solver.left_out(strengths[chosen])
-    # ridge answers from -1 to 1, which is too flat for probabilities
-    scale = 1 / calibration.fit_noisy(logits.astype(float), wanted)[0]
-    model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])
-    history["kept"] = history.index == chosen
-    return history.set_index(pd.RangeIndex(1, len(history) + 1, name="epoch"))
+        Args:
+            strength: See `kernel`.
+            groups: Pictures of one group, such as twins, are left out together. Defaults to each alone.
 
+        Returns:
+            Array of shape (pictures, classes): about +1 for the likeliest class, about -1 for the others.
 
-def ridge_head(features: np.ndarray, targets: np.ndarray, strength: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression as the weights of a Dense layer: see `ridge.solver`; the bias is 0."""
-    kernel = ridge.solver(features, targets).solve(strength)
-    return kernel, np.zeros(kernel.shape[1], np.float32)
-
-
-def staged(
-    described: Described,
-    labels: list[str],
-    counts: list[int],
-    solve: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] = solve_head,
-) -> pd.DataFrame:
-    """How accuracy falls as classes are added: a head for the first few classes, for some more, and so on.
-
-    Args:
-        described: From `describe`.
-        labels: The classes, in the order of the class numbers; they are added in the order of the numbers in their
-            names (`air_jordan_2` before `air_jordan_10`).
-        counts: How many classes, each at least 2.
-        solve: Gives kernel and bias: `solve_head` or `ridge_head`. Defaults to `solve_head`.
-
-    Returns:
-        One row per count: classes, pictures (for validation), val_accuracy, low, high (95 % interval).
-    """
-    place = class_numbers(pd.Series(labels), in_order(labels))
-    rows = []
-    for count in counts:
-        (seen, targets), (unseen, wanted) = (
-            (x[place[y] < count], place[y][place[y] < count]) for x, y in (described.train, described.val)
+        Source: the residual, divided by one minus the leverage (Rifkin and Lippert 2007, "Notes on Regularized Least
+        Squares"); for groups the block form of the same identity (Golub, Heath and Wahba 1979).
+        """
+        inverse = _inverse(self._raised(strength))
+        kernel = None if self.by_pictures else inverse @ sum(
+            self._vectors(rows).T @ self.wanted[rows] for rows in _portions(len(self.wanted))
         )
-        kernel, bias = solve(seen, targets)
-        right = int(((ridge.answers(unseen, kernel) + bias).argmax(1) == wanted).sum())
-        rows.append((count, len(wanted), right / len(wanted), *evaluation.wilson_interval(right, len(wanted))))
-    return pd.DataFrame(rows, columns=["classes", "pictures", "val_accuracy", "low", "high"])
+        said = np.empty_like(self.wanted)
+        together = [np.array([at]) for at in range(len(said))] if groups is None else _together(groups)
+        dual = inverse @ self.wanted if self.by_pictures else None
+        for rows in together:
+            if self.by_pictures:
+                residual, leverage = dual[rows], inverse[np.ix_(rows, rows)]
+            else:
+                x = self._vectors(rows)
+                residual, leverage = self.wanted[rows] - x @ kernel, np.eye(len(rows)) - x @ inverse @ x.T
+            said[rows] = self.wanted[rows] - np.linalg.solve(leverage, residual)
+        return said / self.roots
+
+    def chosen(self, groups: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+        """Which of `STRENGTHS` names most pictures as they are labelled when they are left out, and what it says.
+
+        Args:
+            groups: See `left_out`.
+
+        Returns:
+            The strength, of equals the weakest, and the answers to pictures left out.
+        """
+        found = {strength: self.left_out(strength, groups) for strength in STRENGTHS}
+        best = max(found, key=lambda strength: (found[strength].argmax(axis=1) == self.targets).sum())
+        return best, found[best]
+
+
+def leave_one_out(features: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """What a ridge head would say of each picture had it seen neither the picture nor its twins.
+
+    Args:
+        features: (pictures, channels).
+        targets: Class number of each picture.
+        groups: Twins share a value; they are left out together. Defaults to each alone.
+
+    Returns:
+        Scores of shape (pictures, classes); exact, not cross-validated. The penalty is the one that names most of the
+        pictures as they are labelled.
+    """
+    return Ridge(features, targets).chosen(groups)[1]
+
+
+def answers(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """What a head says of pictures: `features @ kernel`, in portions."""
+    said = np.zeros((len(features), kernel.shape[1]), np.float32)
+    for rows in _portions(len(said)):
+        said[rows] = np.asarray(features[rows], np.float32) @ kernel
+    return said
+
+
+def label_noise(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The share of labels that look wrong to a model that has not seen the pictures: confident learning.
+
+    Args:
+        logits: Array of shape (pictures, classes).
+        targets: Class number of each picture.
+
+    Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", as cleanlab does it.
+    """
+    with warnings.catch_warnings():  # its progress bars, not used here, ask for widgets
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from cleanlab.filter import find_label_issues
+    temperature = fit_temperature(logits, targets)
+    return float(find_label_issues(targets, softmax(logits.astype(float) / temperature, axis=1), n_jobs=1).mean())
+
+
+def _together(groups: np.ndarray) -> list[np.ndarray]:
+    """The positions of each group."""
+    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(numbers, kind="stable"), counts.cumsum()[:-1])
+
+
+def _portions(count: int) -> list[slice]:
+    return [slice(start, min(start + PORTION, count)) for start in range(0, count, PORTION)]
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """From its Cholesky factor: a third of the work of solving for every column of the identity."""
+    factor, _ = cho_factor(matrix, overwrite_a=True, check_finite=False)  # in the upper triangle
+    (invert,) = get_lapack_funcs(("potri",), (factor,))
+    half, failed = invert(factor, overwrite_c=True)
+    if failed:
+        raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
+    half = np.triu(half)  # the other triangle still holds what it held
+    half += np.triu(half, 1).T
+    return half

@@ -16,13 +16,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
-from sneakerlib.learning import engines
-from sneakerlib.pictures import as_seen
+from sneakerlib.learning.confidence import (  # noqa: F401
+    as_predictions,
+    fit_temperature,
+    fit_threshold,
+    log_probabilities,
+    temperature_scaled,
+)
+from sneakerlib.learning.engine import Keras, LiteRT, engine
+from sneakerlib.learning.features import answers, look
 from sneakerlib.runs import replacing, write_json
 
 PARTS = ("model.keras", "labels.json", "history.csv", "catalog.csv", "card.md")
@@ -54,9 +60,9 @@ class Saved:
     folder: Path
 
     @cached_property
-    def engine(self) -> engines.LiteRT | engines.Keras:
+    def engine(self) -> LiteRT | Keras:
         """The fastest exact way to ask the model; what it is exported to is kept in the model folder."""
-        return engines.engine(self.model, self.folder)
+        return engine(self.model, self.folder)
 
     def sure(self, answer: dict[str, float]) -> bool:
         """Whether an answer of `evaluation.classify` may be given, or "not sure" would be better."""
@@ -67,15 +73,15 @@ class Saved:
         return softmax(logits.astype(np.float64) / self.temperature, axis=1)
 
     def look(self, picture: str | Path | bytes | Image.Image, **how) -> np.ndarray:
-        """A picture as the model sees it, array of shape (size, size, 3), 0 to 255; arguments as for `classify`."""
-        return as_seen(picture, self.size, **how)
+        """A picture as the model sees it: see `features.look`; arguments as for `classify`."""
+        return look(picture, self.size, **how)
 
     def classify(self, picture: str | Path | bytes | Image.Image, **how) -> dict[str, float]:
         """Name what is on a picture.
 
         Args:
             picture: A path, the bytes of a picture file, or a picture that has been opened.
-            how: `name` and `strange` of `pictures.open_rgb`.
+            how: `name` and `strange` of `pictures.standard`.
 
         Returns:
             The probability per class, the likeliest first.
@@ -107,73 +113,9 @@ class Saved:
             raise InputError(
                 f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
             )
-        return as_predictions(rows, self.labels, self.probabilities(engines.answers(self.engine, self.size, rows)))
-
-
-def as_predictions(rows: pd.DataFrame, labels: list[str], probabilities: np.ndarray) -> pd.DataFrame:
-    """The table that `Saved.predictions` returns.
-
-    Args:
-        rows: Catalog rows.
-        labels: The classes, in the order of the columns.
-        probabilities: Array of shape (pictures, classes), in the order of the rows.
-    """
-    table = rows[["path", "label"]].reset_index(drop=True)
-    table["predicted"] = np.array(labels)[probabilities.argmax(1)]
-    table["confidence"] = probabilities.max(1)
-    table["correct"] = table.predicted.eq(table.label)
-    table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels]))
-    table.attrs = dict(rows.attrs)
-    return table
-
-
-def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0) -> float:
-    """The number that logits have to be divided by for their softmax to be as sure as it is right.
-
-    Args:
-        logits: Array of shape (pictures, classes), of pictures that were not trained on. Logarithms of probabilities
-            will do: then it is a factor to the temperature that these have been made at.
-        targets: Class number of each picture.
-        noise: Share of labels that are taken to be drawn by lot; the model need not foresee these. Defaults to 0.
-
-    If every picture is named right, no temperature would be low enough; each is then taken to be right with a chance of
-    (n + 1) / (n + 2), which is what n successes in a row leave to believe in.
-
-    Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks"; Platt 1999, "Probabilistic
-    Outputs for Support Vector Machines", for the second sentence.
-    """
-    count, classes = logits.shape
-    slip = 1 / (count + 2) if (logits.argmax(axis=1) == targets).all() else 0.0
-
-    def surprise(log_temperature: float) -> float:
-        likely = log_softmax(logits / np.exp(log_temperature), axis=1)
-        if noise:
-            likely = np.log((1 - noise) * np.exp(likely) + noise / classes)
-        own = likely[np.arange(count), targets]
-        return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
-
-    return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
-
-
-def fit_threshold(predictions: pd.DataFrame, wanted: float = 0.98, noise: float = 0.0) -> float:
-    """The least confidence at which to give an answer, so that enough of the answers are right.
-
-    Args:
-        predictions: From `Saved.predictions`, of the validation pictures.
-        wanted: Share of right answers. Defaults to 0.98.
-        noise: Share of labels that are taken to be drawn by lot: no model agrees with these more often than chance.
-            Defaults to 0.
-
-    Returns:
-        The threshold; 1 if no threshold would do.
-
-    Source: Geifman and El-Yaniv 2017, "Selective Classification for Deep Neural Networks".
-    """
-    ordered = predictions.sort_values("confidence", ascending=False, kind="stable")
-    right = ordered.correct.expanding().mean().groupby(ordered.confidence).last()  # equally sure: answered together
-    classes = sum(column.startswith("p_") for column in predictions)
-    enough = right.index[right >= (1 - noise) * wanted + noise / classes]
-    return float(enough.min()) if len(enough) else 1.0
+        folder = catalogs.folder_of(rows)
+        logits = np.stack(list(answers(self.engine, self.size, (folder / path for path in rows.path), len(rows))))
+        return as_predictions(rows, self.labels, self.probabilities(logits))
 
 
 def check_target(folder: str | Path) -> None:
@@ -196,11 +138,11 @@ def save(
     """Write the model folder in one step; an earlier one of that name is replaced.
 
     Args:
-        model: From `models`, trained.
+        model: A Keras model with a layer `logits` at its end, trained.
         folder: Where to.
         catalog: The split catalog that it was trained on.
         labels: The classes, in the order of the logits.
-        history: From `training`, `heads` or `tuning`: `kept` marks the row that the model was left with.
+        history: One row per epoch or attempt: `val_accuracy`, and `kept`, the row that the model was left with.
         recipe: How it was trained, such as `frozen`, `fine-tune` or `scratch`.
         seed: The seed it was trained with. Defaults to 0.
         settings: What else was chosen, and what was tried, for the record. Defaults to nothing.
@@ -209,7 +151,7 @@ def save(
         InputError: If something else is there.
     """
     check_target(folder)
-    used, best = catalogs.usable(catalog), reached(history)
+    used, best = catalogs.usable(catalog), best_accuracy(history)
     rows = used[["path", "label", "sha256", "split"]].sort_values("path").to_csv(index=False, lineterminator="\n")
     info = {
         "labels": list(labels),
@@ -242,16 +184,16 @@ def calibrate(folder: str | Path, temperature: float, abstain_below: float, labe
 
     Args:
         folder: The model folder.
-        temperature: Divides the logits before the softmax; see `calibration.scaling`.
-        abstain_below: Confidence below which the answer is "not sure"; see `calibration.sure_above`.
-        label_noise: Share of the labels that were taken to be drawn by lot, for the record. Defaults to 0.
+        temperature: Divides the logits before the softmax; see `fit_temperature`.
+        abstain_below: Confidence below which the answer is "not sure"; see `fit_threshold`.
+        label_noise: Share of the labels that were taken to be wrong, for the record. Defaults to 0.
     """
     file = Path(folder) / "labels.json"
     info = json.loads(file.read_text(encoding="utf-8"))
     write_json(file, info | {"temperature": temperature, "abstain_below": abstain_below, "label_noise": label_noise})
 
 
-def reached(history: pd.DataFrame) -> float:
+def best_accuracy(history: pd.DataFrame) -> float:
     """The validation accuracy of the epoch, or the penalty, that a model was left with; else the highest one."""
     kept = history.val_accuracy[history.kept.astype(bool)] if "kept" in history else history.val_accuracy
     return float(kept.max())

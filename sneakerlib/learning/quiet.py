@@ -6,7 +6,6 @@ A command answers a wrong input with one line; ten lines about processor instruc
 import contextlib
 import logging
 import os
-import platform
 import warnings
 
 
@@ -25,10 +24,6 @@ def silence():
         os.close(saved)
 
 
-if platform.machine() in ("x86_64", "AMD64"):
-    # By itself TensorFlow turns oneDNN on only where a processor has VNNI. An AMD EPYC without it trains the CNNs of
-    # notebook 03 in a half to two thirds of the time with it (TF_ENABLE_ONEDNN_OPTS=0 has the last word).
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with silence():
     import keras
 

@@ -8,7 +8,6 @@ from sneakerlib import InputError
 from sneakerlib.catalog import folder_of
 from sneakerlib.learning import networks
 from sneakerlib.learning.quiet import keras
-from sneakerlib.pictures import as_seen
 from sneakerlib.review import neighbours
 
 
@@ -33,7 +32,7 @@ class HeatMaps:
             raise InputError("heat maps are made with TensorFlow: set KERAS_BACKEND=tensorflow")
         import tensorflow as tf
 
-        body, kernel = networks.features(model), model.get_layer("logits").get_weights()[0]
+        body, kernel = networks.before_head(model), model.get_layer("logits").get_weights()[0]
         if not any(isinstance(layer, keras.layers.Conv2D) for layer in body.layers):
             raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
         size, cut = body.input_shape[1], list(networks.late_maps(body).values())[:2]
@@ -109,5 +108,5 @@ class Evidence:
         if some.empty:
             return np.empty((0, self.saved.size, self.saved.size))
         folder = folder_of(self.rows)
-        seen = np.stack([as_seen(folder / path, self.saved.size) for path in some.path])
+        seen = np.stack([self.saved.look(folder / path) for path in some.path])
         return self.heat_maps(seen, np.array([self.saved.labels.index(name) for name in some.proposed]))

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import InputError, calibration
 from sneakerlib.catalog import class_numbers
-from sneakerlib.learning import ridge
+from sneakerlib.learning import heads
 from sneakerlib.review import doubts
 from sneakerlib.review.corrections import ASIDE
 
@@ -37,7 +37,7 @@ def out_of_fold(
         features: Array (pictures, channels), in the order of `rows`.
         rows: Catalog rows with label, group and issue. Nothing is learned from those that have an issue.
         folds: Parts that the pictures are cut into. Defaults to 5.
-        strength: scikit-learn's `C`, as in `heads.fit_linear`. Defaults to 0.01.
+        strength: scikit-learn's `C`, as in `heads.logistic`. Defaults to 0.01.
         seed: Of the cut. Defaults to 0.
 
     Returns:
@@ -74,12 +74,12 @@ def leave_one_out(features: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
     known = rows[used]
     labels = sorted(known.label.unique())
     targets = class_numbers(known.label, labels)
-    solver = ridge.solver(features if used.all() else features[np.flatnonzero(used)], targets)
+    solver = heads.Ridge(features[used], targets)
     said = np.zeros((len(rows), len(labels)))
     groups = known.group.to_numpy()
-    strength, said[used] = ridge.strongest(lambda strength: solver.left_out(strength, groups), targets)
+    strength, said[used] = solver.chosen(groups)
     if not used.all():
-        said[~used] = ridge.answers(features[np.flatnonzero(~used)], solver.solve(strength))
+        said[~used] = heads.answers(features[~used], solver.kernel(strength))
     p = softmax(said / calibration.fit_temperature(said[used], targets), axis=1)
     return pd.DataFrame(p, index=rows.index, columns=labels)
 
