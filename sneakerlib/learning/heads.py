@@ -13,9 +13,9 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import calibration, evaluation
+from sneakerlib import evaluation
 from sneakerlib.catalog import class_numbers, in_order, usable
-from sneakerlib.learning import engines, ridge
+from sneakerlib.learning import engines, model_folder, ridge
 from sneakerlib.learning.cache import Vectors
 from sneakerlib.learning.quiet import keras
 
@@ -169,7 +169,7 @@ def fit_second_order(
         solver, wanted = ridge.solver(described.vectors, described.targets, balanced), described.targets
         kernel, logits = solver.solve(strengths[chosen]), solver.left_out(strengths[chosen])
     # ridge answers from -1 to 1, which is too flat for probabilities
-    scale = 1 / calibration.fit_noisy(logits.astype(float), wanted)[0]
+    scale = 1 / model_folder.fit_temperature(logits.astype(float), wanted)
     model.get_layer("logits").set_weights([scale * kernel, np.zeros(kernel.shape[1], np.float32)])
     history["kept"] = history.index == chosen
     return history.set_index(pd.RangeIndex(1, len(history) + 1, name="epoch"))

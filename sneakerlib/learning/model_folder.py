@@ -59,7 +59,7 @@ class Saved:
         return engines.engine(self.model, self.folder)
 
     def sure(self, answer: dict[str, float]) -> bool:
-        """Whether an answer of `evaluation.classify` may be given, or "not sure" would be better."""
+        """Whether an answer of `classify` may be given, or "not sure" would be better."""
         return max(answer.values()) >= self.info.get("abstain_below", 0)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -125,6 +125,23 @@ def as_predictions(rows: pd.DataFrame, labels: list[str], probabilities: np.ndar
     table = table.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in labels]))
     table.attrs = dict(rows.attrs)
     return table
+
+
+def log_probabilities(predictions: pd.DataFrame, labels: list[str]) -> np.ndarray:
+    """What may stand in for logits: array of shape (pictures, classes)."""
+    return np.log(np.maximum(predictions[[f"p_{label}" for label in labels]].to_numpy(), np.finfo(float).tiny))
+
+
+def temperature_scaled(predictions: pd.DataFrame, factor: float) -> pd.DataFrame:
+    """The same answers, as a model of another temperature gives them: as right as before, but more or less sure.
+
+    Args:
+        predictions: From `Saved.predictions`.
+        factor: To the temperature; above 1 makes answers less sure.
+    """
+    labels = [column[2:] for column in predictions if column.startswith("p_")]
+    p = softmax(log_probabilities(predictions, labels) / factor, axis=1)
+    return predictions.assign(confidence=p.max(axis=1), **{f"p_{label}": p[:, at] for at, label in enumerate(labels)})
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0) -> float:
@@ -242,8 +259,8 @@ def calibrate(folder: str | Path, temperature: float, abstain_below: float, labe
 
     Args:
         folder: The model folder.
-        temperature: Divides the logits before the softmax; see `calibration.scaling`.
-        abstain_below: Confidence below which the answer is "not sure"; see `calibration.sure_above`.
+        temperature: Divides the logits before the softmax; see `fit_temperature`.
+        abstain_below: Confidence below which the answer is "not sure"; see `fit_threshold`.
         label_noise: Share of the labels that were taken to be drawn by lot, for the record. Defaults to 0.
     """
     file = Path(folder) / "labels.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from scipy.special import softmax
 
-from sneakerlib import InputError, calibration, evaluation
-from sneakerlib.catalog import usable
+from sneakerlib import InputError
+from sneakerlib.catalog import class_numbers, usable
 from sneakerlib.learning import cookbook, engines, model_folder, networks, ridge, training
 from sneakerlib.learning.quiet import keras
 from sneakerlib.runs import cache_folder
@@ -100,10 +100,10 @@ def _calibrate(out: str | Path, task: cookbook.Task, model: keras.Model, solved:
         logits = ridge.answers(vectors, kernel) + bias
     else:
         logits = engines.answers(engines.engine(model, out), model.input_shape[1], rows, task.progress)
-    seen = evaluation.as_predictions(rows, task.labels, softmax(logits.astype(float), axis=1))
-    temperature, noise = calibration.scaling(seen)
-    threshold = calibration.sure_above(calibration.tempered(seen, temperature))
-    model_folder.calibrate(out, temperature, threshold, noise)
+    logits = logits.astype(float)
+    temperature = model_folder.fit_temperature(logits, class_numbers(rows.label, task.labels))
+    seen = model_folder.as_predictions(rows, task.labels, softmax(logits / temperature, axis=1))
+    model_folder.calibrate(out, temperature, model_folder.fit_threshold(seen))
 
 
 def check(recipe: str) -> None:
