@@ -40,14 +40,15 @@ def scores(predictions: pd.DataFrame) -> dict:
         bootstrap), top3_accuracy, ece (expected calibration error).
     """
     labels = classes(predictions)
-    p, few = predictions[[f"p_{label}" for label in labels]].to_numpy(), len(labels) < 4
+    numbers, p = catalogs.class_numbers(predictions.label, labels), predictions[[f"p_{label}" for label in labels]]
+    top3 = top_k_accuracy_score(numbers, p.to_numpy(), k=3, labels=range(len(labels))) if len(labels) > 3 else 1.0
     return {
         "n": len(predictions),
         "accuracy": float(predictions.correct.mean()),
         "accuracy_interval": list(wilson_interval(int(predictions.correct.sum()), len(predictions))),
         "macro_f1": float(f1_score(predictions.label, predictions.predicted, average="macro", zero_division=0)),
         "macro_f1_interval": macro_f1_interval(predictions),
-        "top3_accuracy": 1.0 if few else float(top_k_accuracy_score(predictions.label, p, k=3, labels=labels)),
+        "top3_accuracy": float(top3),
         "ece": expected_calibration_error(predictions),
     }
 
@@ -145,11 +146,10 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def auroc(known: pd.DataFrame, strange: pd.DataFrame) -> float:
-    """How well confidence tells pictures of the model's classes from pictures of something else.
+    """How well confidence tells the model's classes from pictures of something else: the area under the ROC curve.
 
-    Returns:
-        The area under the ROC curve: 1 if every strange picture is answered less surely than every known one, 0.5 if
-        confidence says nothing; not a number if there are none of either.
+    1 if every strange picture is answered less surely than every known one, 0.5 if confidence says nothing, nan if one
+    of the two tables is empty.
     """
     if known.empty or strange.empty:
         return float("nan")

@@ -54,6 +54,12 @@ def test_scores_agree_with_scikit_learn(predictions):
     )
 
 
+def test_the_order_of_the_classes_does_not_matter(predictions):
+    other = predictions[["path", "label", "predicted", "confidence", "correct", "p_c", "p_a", "p_d", "p_b"]]
+    same = evaluation.scores(other) | {"macro_f1_interval": None}
+    assert same == evaluation.scores(predictions) | {"macro_f1_interval": None}
+
+
 def test_top_three_of_two_classes_is_certain(predictions):
     two = predictions[predictions.label.isin(["a", "b"])].drop(columns=["p_c", "p_d"])
     assert evaluation.scores(two)["top3_accuracy"] == 1.0
