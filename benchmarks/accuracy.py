@@ -19,9 +19,9 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
-from sneakerlib import calibration, catalog, evaluation
+from sneakerlib import catalog, evaluation
 from sneakerlib.cleaning import audit
-from sneakerlib.learning import engines, networks, ridge
+from sneakerlib.learning import engines, model_folder, networks, ridge
 from sneakerlib.review import doubts
 
 WAYS = {  # pixels, and whether regions are described by themselves; the last is the recipe `second-order`
@@ -51,9 +51,9 @@ def main() -> None:
             some = rows.loc[chosen].reset_index(drop=True)
             some.attrs = rows.attrs
             said = {name: cross_validated(gram[np.ix_(chosen, chosen)], some) for name, gram in products.items()}
-            trusted = undoubted(next(iter(said.values()))[0], some)
+            trusted = undoubted(next(iter(said.values())), some)
             for name in said:
-                report(name, *said[name], some, trusted)
+                report(name, said[name], some, trusted)
 
 
 def described(rows: pd.DataFrame, cache: str, name: str, size: int, regions: bool) -> np.ndarray:
@@ -70,7 +70,7 @@ def folds(rows: pd.DataFrame):
     return StratifiedGroupKFold(5, shuffle=True, random_state=0).split(rows, rows.label, rows.group)
 
 
-def cross_validated(gram: np.ndarray, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def cross_validated(gram: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
     """What heads say of pictures that they were not solved with, nor scaled by.
 
     Args:
@@ -78,17 +78,17 @@ def cross_validated(gram: np.ndarray, rows: pd.DataFrame) -> tuple[np.ndarray, n
         rows: The pictures.
 
     Returns:
-        Probabilities of shape (pictures, classes), and for each picture the share of labels taken to be drawn by lot.
+        Probabilities of shape (pictures, classes).
     """
     targets, groups = numbers(rows), rows.group.to_numpy()
-    p, noise = np.zeros((len(rows), targets.max() + 1)), np.zeros(len(rows))
+    p = np.zeros((len(rows), targets.max() + 1))
     for learn, test in folds(rows):
         inner, given = gram[np.ix_(learn, learn)], targets[learn]
         penalty, seen = chosen(inner, given, groups[learn])
-        temperature, noise[test] = calibration.fit_noisy(seen.astype(float), given)
+        temperature = model_folder.fit_temperature(seen.astype(float), given)
         head = ridge.solve(inner, given, penalty)
         p[test] = softmax((gram[np.ix_(test, learn)] @ head).astype(float) / temperature, axis=1)
-    return p, noise
+    return p
 
 
 def chosen(inner: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> tuple[float, np.ndarray]:
@@ -105,17 +105,14 @@ def numbers(rows: pd.DataFrame) -> np.ndarray:
     return catalog.class_numbers(rows.label, sorted(set(rows.label)))
 
 
-def report(name: str, p: np.ndarray, noise: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray) -> None:
+def report(name: str, p: np.ndarray, rows: pd.DataFrame, trusted: np.ndarray) -> None:
     """Print accuracy with its interval, what it is where another model does not doubt the label, and the ECE."""
     correct = p.argmax(1) == numbers(rows)
     low, high = evaluation.wilson_interval(int(correct.sum()), len(correct))
-    by_labels = calibration.allowing(p, noise[:, None])
-    answers = (pd.DataFrame({"confidence": each.max(1), "correct": correct}) for each in (p, by_labels))
-    error, allowed = (calibration.expected_calibration_error(each) for each in answers)
+    error = evaluation.expected_calibration_error(pd.DataFrame({"confidence": p.max(1), "correct": correct}))
     print(
         f"{p.shape[1]:>3} classes {len(correct):>6} pictures {correct.mean():.4f} ({low:.4f} to {high:.4f}), "
-        f"{correct[trusted].mean():.4f} of {trusted.sum()} with undoubted labels, ECE {error:.3f}, "
-        f"{allowed:.3f} allowing for {noise.mean():.3f} of labels by lot: {name}",
+        f"{correct[trusted].mean():.4f} of {trusted.sum()} with undoubted labels, ECE {error:.3f}: {name}",
         flush=True,
     )
 

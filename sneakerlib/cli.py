@@ -239,11 +239,15 @@ def _train(options):
 
 def _evaluate(options):
     from sneakerlib import evaluation
+    from sneakerlib.cleaning import audit
     from sneakerlib.learning import model_folder
 
+    def clean(rows):  # odd pictures count: the model will meet them
+        return audit.apply(rows, audit.audit(rows, features=False))
+
     saved = model_folder.load(options.model)
-    rows = evaluation.pictures_for(saved, options.images, options.split, options.labels)
-    table = evaluation.predictions(saved, rows, None if options.split == "all" else options.split)
+    rows = evaluation.pictures_for(saved, options.images, options.split, options.labels, clean)
+    table = saved.predictions(rows, None if options.split == "all" else options.split)
     numbers = evaluation.scores(table)
     if options.out:
         evaluation.write(table, options.out)
@@ -253,7 +257,6 @@ def _evaluate(options):
 
 
 def _classify(options):
-    from sneakerlib import evaluation
     from sneakerlib.learning import model_folder
     from sneakerlib.scraping import web
 
@@ -263,7 +266,7 @@ def _classify(options):
         try:
             content = web.content(name, options.allow_host)
             saved = saved or model_folder.load(options.model)  # late: a wrong path is named without waiting for it
-            row = answers[name] = evaluation.classify(saved, content, name=name)
+            row = answers[name] = saved.classify(content, name=name)
         except InputError as error:
             refused.append(str(error))
             continue

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sneakerlib import InputError, calibration, evaluation
+from sneakerlib import InputError
 from sneakerlib.catalog import SPLITS, folder_of
 from sneakerlib.pictures import as_seen
 from sneakerlib.runs import replacing
@@ -41,6 +41,9 @@ class Described(Figure):
         legends = [text.get_text() for ax in self.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
         words += [f"shown: {', '.join(legends)}"] * bool(legends)
         return ". ".join(words)
+
+
+Figure._ipython_display_, Figure.in_words = Described._ipython_display_, Described.in_words  # those of seaborn, too
 
 
 def _axes(width: float, height: float) -> Axes:
@@ -240,121 +243,11 @@ def staged(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
     return _ready(ax, numbers, title, "number of classes", "validation accuracy (share of pictures)")
 
 
-def confusion_matrix(
-    predictions: pd.DataFrame, normalise: str | None = None, similar: bool = False, ax: Axes | None = None
-) -> Axes:
-    """Heat map of given against predicted class.
-
-    Args:
-        predictions: From `evaluation.predictions`.
-        normalise: `rows` shows each given class's shares instead of counts. Defaults to counts.
-        similar: Put classes side by side that are mixed up, so that groups show as blocks. Defaults to the given order.
-        ax: Where to draw. Defaults to a new figure, large enough to read.
-    """
-    numbers = evaluation.confusion(predictions)
-    if similar:
-        order = evaluation.similar_order(numbers)
-        numbers = numbers.loc[order, order]
-    if normalise == "rows":
-        numbers = numbers.div(numbers.sum(axis=1).clip(lower=1), axis=0)
-    side = max(4.2, 0.36 * len(numbers) + 1.5)
-    ax = ax or _axes(side + 1, side)
-    text = numbers.map(lambda value: f"{value:.2f}".lstrip("0") if normalise else f"{value}")
-    text = text.replace({"0": "", ".00": ""})  # what is hardly ever mixed up says nothing and hides the rest
-    size = 9 if len(numbers) <= 12 else 7
-    bar = {"label": "share of the class" if normalise else "pictures", "shrink": 0.8}
-    sns.heatmap(
-        numbers,
-        annot=text,
-        fmt="",
-        cmap="Blues",
-        square=True,
-        ax=ax,
-        cbar_kws=bar,
-        annot_kws={"size": size},
-        vmin=0,
-    )
-    ax.tick_params(axis="x", rotation=90)
-    ax.tick_params(axis="y", rotation=0)
-    title = "Confusion matrix" + (", row by row" if normalise else "") + (", alike classes together" if similar else "")
-    return _ready(ax, numbers, title, "predicted class", "given class")
-
-
-def reliability(answers: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """How often models are right, against how sure they are: on the diagonal if confidence can be taken at its word.
-
-    Args:
-        answers: Predictions by name, such as before and after scaling.
-        ax: Where to draw. Defaults to a new figure.
-    """
-    ax = ax or _axes(6.2, 4.4)
-    tables = {name: calibration.reliability(predictions) for name, predictions in answers.items()}
-    ax.plot([0, 1], [0, 1], color=RIGHT, linestyle=":", linewidth=1, label="as sure as right")
-    for (name, table), colour, mark in zip(tables.items(), COLOURS, "os^vD", strict=False):
-        error = calibration.expected_calibration_error(answers[name])
-        ax.plot(table.confidence, table.accuracy, color=colour, linewidth=1, label=f"{name} (ECE {error:.3f})")
-        sizes = 20 + 180 * table.pictures / table.pictures.sum()
-        ax.scatter(table.confidence, table.accuracy, s=sizes, color=colour, marker=mark, alpha=0.8)
-    ax.set(xlim=(0, 1.02), ylim=(-0.02, 1.05))
-    ax.legend(frameon=False, loc="upper left", fontsize=8)
-    numbers = _stacked(tables, "answers")
-    return _ready(
-        ax, numbers, "Reliability; larger marks for more pictures", "confidence (probability)", "accuracy (share right)"
-    )
-
-
-def risk_coverage(answers: dict[str, pd.DataFrame], threshold: float | None = None, ax: Axes | None = None) -> Axes:
-    """Accuracy of the answers that are given, if only the surest ones are.
-
-    Args:
-        answers: Predictions by name, such as against the labels as they are and against the true ones.
-        threshold: Confidence below which the model says "not sure": marked on every curve. Defaults to no mark.
-        ax: Where to draw. Defaults to a new figure.
-    """
-    ax = ax or _axes(6.2, 3.8)
-    tables = {name: calibration.risk_coverage(predictions) for name, predictions in answers.items()}
-    for (name, table), colour in zip(tables.items(), COLOURS, strict=False):
-        given = table[table.threshold >= threshold] if threshold is not None else table.head(0)
-        for at in given.tail(1).itertuples():
-            ax.plot(at.coverage, at.accuracy, "o", color=colour)
-            name += f": {at.accuracy:.1%} right of {at.coverage:.0%} answered"
-        ax.plot(table.coverage, table.accuracy, color=colour, label=name)
-    lowest = min(table.accuracy.iloc[-len(table) // 2 :].min() for table in tables.values())
-    ax.set(xlim=(0, 1.03), ylim=(max(0, lowest - 0.25), 1.02))
-    ax.legend(frameon=False, loc="lower left", fontsize=8)
-    numbers = _stacked(tables, "answers")
-    title = "Answering only when sure" + (f" (confidence of {threshold:.2f} or more)" if threshold is not None else "")
-    return _ready(ax, numbers, title, "coverage (share of the pictures answered)", "accuracy of the answers")
-
-
-def comparison(scores: pd.DataFrame, chance: float | None = None, ax: Axes | None = None) -> Axes:
-    """Accuracy of several models with its 95 % interval.
-
-    Args:
-        scores: One row per model, with `accuracy` and `accuracy_interval`.
-        chance: Accuracy of always naming the commonest class, drawn as a line. Defaults to no line.
-        ax: Where to draw. Defaults to a new figure.
-    """
-    ax = ax or _axes(6.5, 0.55 * len(scores) + 1.2)
-    low, high = np.array(scores.accuracy_interval.tolist()).T
-    accuracy = scores.accuracy.to_numpy()
-    ax.barh(scores.index, accuracy, xerr=[accuracy - low, high - accuracy], color=COLOURS[0], capsize=4, height=0.6)
-    for row, value in enumerate(accuracy):
-        ax.text(0.01, row, f"{value:.3f}", va="center", color="white", fontweight="bold")
-    if chance is not None:
-        ax.axvline(chance, color=RIGHT, linestyle=":", label="always the commonest class")
-        ax.legend(frameon=False, loc="upper right", fontsize=8)
-    ax.invert_yaxis()
-    ax.set_xlim(0, 1)
-    numbers = pd.DataFrame({"accuracy": accuracy, "low": low, "high": high}, index=pd.Index(scores.index, name="model"))
-    return _ready(ax, numbers, "Accuracy, with 95 % interval", "accuracy (share of pictures)")
-
-
 def gains(compared: dict[str, dict], ax: Axes | None = None) -> Axes:
     """How much better one model is than another, with 95 % intervals: dots right of the line are improvements.
 
     Args:
-        compared: From `evaluation.compare`, by name.
+        compared: From `evaluation.mcnemar`, by name.
         ax: Where to draw. Defaults to a new figure.
     """
     names = pd.Index(compared, name="compared")
@@ -372,7 +265,7 @@ def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax
     """Bars of the likeliest classes of one picture.
 
     Args:
-        probabilities: By class, from `evaluation.classify`.
+        probabilities: By class, from `Saved.classify` of a model folder.
         most: Classes at the most. Defaults to 5.
         sure: Confidence below which the answer is "not sure", drawn as a line; 0 draws none. Defaults to 0.
         ax: Where to draw. Defaults to a new figure.

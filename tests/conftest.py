@@ -1,5 +1,6 @@
 """Small data for all tests, made here: nothing is downloaded."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -85,8 +86,17 @@ def fresh(folder):
     return catalog.read(folder)
 
 
+def run_cells(notebook, *ids, **names):
+    """Run cells of a notebook, named by their ids, on these names; returns all names that there are afterwards."""
+    file = Path(__file__).parent.parent / "notebooks" / f"{notebook}.ipynb"
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]}
+    for id in ids:
+        exec(cells[id], names)
+    return names
+
+
 def answered(given, p, labels):
-    """Predictions as `evaluation.predictions` makes them, from class numbers and probabilities."""
+    """Predictions as a model folder makes them, from class numbers and probabilities."""
     names = np.array(labels)
     table = pd.DataFrame({"path": [f"{n}.jpg" for n in range(len(p))], "label": names[given]})
     table["predicted"], table["confidence"] = names[p.argmax(1)], p.max(1)

@@ -4,7 +4,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import evaluation
 from sneakerlib.learning import heads, model_folder, networks, ridge
 from sneakerlib.learning.heads import Described
 
@@ -100,7 +99,7 @@ def test_a_second_order_head_survives_saving(table, tmp_path):
     history = heads.fit_second_order(model, described)
     model_folder.save(model, tmp_path / "m", table, labels, history, "second-order")
     saved = model_folder.load(tmp_path / "m")
-    answers = evaluation.predictions(saved, table, "val")
+    answers = saved.predictions(table, "val")
     assert answers.correct.mean() == model_folder.reached(history) == saved.info["val_accuracy"]
 
 

@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 
-from sneakerlib import InputError, calibration, catalog, evaluation
+from sneakerlib import InputError, catalog
 from sneakerlib.learning import model_folder, recipes
 
 
@@ -47,10 +48,10 @@ def test_calibrating_changes_how_sure_a_model_is_and_nothing_else(trained, table
     for saved in (before, after):
         del saved.info["abstain_below"], saved.info["label_noise"]
     assert after.info == before.info
-    raw, cooled = (evaluation.predictions(saved, table, "val") for saved in (before, after))
+    raw, cooled = (saved.predictions(table, "val") for saved in (before, after))
     assert raw.predicted.equals(cooled.predicted)
-    again = calibration.tempered(raw, 2.5)
-    assert np.allclose(again.confidence, cooled.confidence, atol=1e-9)
+    again = softmax(np.log(raw.filter(regex="^p_")) / 2.5, axis=1)
+    assert np.allclose(again, cooled.filter(regex="^p_"), atol=1e-9)
 
 
 @pytest.mark.parametrize("part", model_folder.PARTS)
@@ -99,9 +100,9 @@ def test_unknown_recipes_and_single_classes_are_refused(table, tmp_path):
 
 def test_classifying_a_file_gives_what_evaluation_gives(trained, table, shoes):
     saved = model_folder.load(trained[0])
-    judged = evaluation.predictions(saved, table, "test").set_index("path")
+    judged = saved.predictions(table, "test").set_index("path")
     for path in judged.index:
         for picture in (shoes / path, (shoes / path).read_bytes()):
-            answer = evaluation.classify(saved, picture)
+            answer = saved.classify(picture)
             assert next(iter(answer)) == judged.predicted[path]
             assert answer == {label: judged[f"p_{label}"][path] for label in answer}

@@ -1,9 +1,8 @@
 import numpy as np
-import pandas as pd
 import pytest
 from threadpoolctl import threadpool_limits
 
-from sneakerlib import catalog, plots
+from sneakerlib import catalog
 from sneakerlib.review import neighbours
 
 
@@ -27,34 +26,6 @@ def test_the_nearest_of_a_class_are_named_but_not_twins_nor_the_picture(rows, fe
     assert neighbours.nearest(features, rows, "b2", "c", 1).path.tolist() == ["c0"]
     sound = rows.path.ne("b0").to_numpy()
     assert neighbours.nearest(features, rows, "a0", "b", 2, sound).path.tolist() == ["b3", "b1"]
-
-
-def test_an_error_stands_beside_its_neighbours_in_both_classes(rows, features):
-    predictions = pd.DataFrame(
-        {
-            "path": ["a0", "a1", "b0", "c1"],
-            "label": ["a", "a", "b", "c"],
-            "predicted": ["b", "b", "b", "a"],
-            "confidence": [0.6, 0.8, 0.9, 0.7],
-        }
-    )
-    predictions["correct"] = predictions.label == predictions.predicted
-    table = neighbours.confusions(predictions, features, rows, pairs=1)
-    assert table.path.tolist() == ["a1", "a0", "a3", "b0", "b3"]  # the surer of two errors, then two of a, two of b
-    assert table.wrong.tolist() == [True, False, False, False, False]
-    assert catalog.folder_of(table) == catalog.folder_of(rows)
-    assert neighbours.confusions(predictions[predictions.correct], features, rows).empty
-
-
-def test_the_table_can_be_shown(table, tmp_path):
-    usable = catalog.usable(table)
-    labels = sorted(set(usable.label))
-    predictions = usable[["path", "label"]].assign(predicted=labels[0], confidence=0.5)
-    predictions["correct"] = predictions.label == predictions.predicted
-    drawn = np.random.default_rng(0).normal(size=(len(usable), 4))
-    shown = neighbours.confusions(predictions, drawn, usable)
-    plots.save(plots.gallery(shown, shown.title, shown.wrong, columns=5), tmp_path / "05_topic__pairs")
-    assert len(pd.read_csv(tmp_path / "05_topic__pairs.csv")) == 10
 
 
 def test_a_map_of_pictures_does_not_depend_on_the_number_of_threads():

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from sneakerlib import InputError, calibration, catalog, cli, evaluation
+from sneakerlib import InputError, catalog, cli
 from sneakerlib.learning import cookbook, model_folder, recipes
 
 OPTIONS = {  # that make a recipe quick
@@ -45,15 +45,16 @@ def test_every_recipe_has_options_here():
 
 def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(trained, table, caches):
     recipe, (history, saved), (final_history, final) = trained
-    seen = evaluation.predictions(saved, table, "val")
+    seen = saved.predictions(table, "val")
     assert seen.correct.mean() == pytest.approx(model_folder.reached(history)) == saved.info["val_accuracy"]
     assert saved.info["recipe"] == recipe
     assert saved.info["settings"]["backbone"] == "efficientnet-lite0"
     assert saved.info["settings"]["size"] == OPTIONS[recipe]["size"]
     # it knows how sure it may be, if there were pictures to ask
     if recipe in ("second-order", "frozen"):  # others have not learned enough for a best temperature
-        assert calibration.scaling(seen)[0] == pytest.approx(1, rel=0.02)
-    assert saved.info["abstain_below"] == pytest.approx(calibration.sure_above(seen), abs=1e-3)
+        logits, targets = np.log(seen.filter(regex="^p_").to_numpy()), catalog.class_numbers(seen.label, saved.labels)
+        assert model_folder.fit_temperature(logits, targets) == pytest.approx(1, rel=0.02)
+    assert saved.info["abstain_below"] == pytest.approx(model_folder.fit_threshold(seen), abs=1e-3)
     assert (final.temperature, final.info["abstain_below"]) == (1, 0)  # it has learned the validation pictures
     # a final model keeps the score that it had before, and has learned more
     assert final_history.equals(history)
@@ -73,7 +74,7 @@ def test_without_validation_pictures_a_second_order_head_is_chosen_by_leaving_on
     assert history.kept.sum() == 1
     assert history.val_accuracy.isna().all()
     assert "not known" in (tmp_path / "m/card.md").read_text()
-    assert evaluation.predictions(model_folder.load(tmp_path / "m"), rows, "test").correct.mean() > 1 / 3
+    assert model_folder.load(tmp_path / "m").predictions(rows, "test").correct.mean() > 1 / 3
 
 
 def test_balanced_classes_lead_to_other_weights(table, tmp_path, small_lites):

@@ -8,10 +8,10 @@ import pytest
 from conftest import answered
 from scipy.special import softmax
 
-from sneakerlib import calibration, catalog
+from sneakerlib import catalog
 from sneakerlib.catalog import class_numbers
 from sneakerlib.cleaning import audit
-from sneakerlib.learning import engines, heads, networks
+from sneakerlib.learning import engines, heads, model_folder, networks
 from sneakerlib.review import corrections, review
 from sneakerlib.sample import dataset
 
@@ -25,24 +25,23 @@ class Reviewed:
     """One sample: which planted labels were found, in the order of the suspects which were right, and test answers.
 
     The answers, by labels as they are: from a head that learned from the labels as they were, from one that learned
-    from the corrected ones, and those of the first once they allow for wrong labels.
+    from the corrected ones.
     """
 
     found: np.ndarray
     hits: np.ndarray
     before: pd.DataFrame
     after: pd.DataFrame
-    allowing: pd.DataFrame
 
 
-def answers(corrected, pictures, features, labels, noise=0.0):
+def answers(corrected, pictures, features, labels):
     """What a linear head on the training pictures says of the test pictures, scaled on validation pictures."""
     parts = catalog.usable(corrected, "train"), catalog.usable(pictures, "val"), catalog.usable(pictures, "test")
     (seen, targets), (val, wanted), (test, given) = (
         (np.stack([features[path] for path in rows.path]), class_numbers(rows.label, labels)) for rows in parts
     )
     kernel, bias = heads.solve_head(seen, targets)
-    temperature = calibration.fit_temperature(val @ kernel + bias, wanted, noise)
+    temperature = model_folder.fit_temperature(val @ kernel + bias, wanted)
     return answered(given, softmax((test @ kernel + bias) / temperature, axis=1), labels)
 
 
@@ -62,15 +61,11 @@ def reviewed(folder, classes, seed):
     doubted = suspects.path[suspects.why.eq("label")]
     wrong = defect[rows.path[rows.issue.eq("")]].loc[lambda found: found.eq("wrong-label")]
     labels = list(probabilities)
-    known = rows[rows.issue.eq("")]
-    unseen = review.leave_one_out(np.stack([features[path] for path in known.path]), known)
-    noise = calibration.label_noise(known.label, unseen)
     return Reviewed(
         wrong.index.isin(doubted),
         doubted.map(defect).isin(["wrong-label", "off-topic"]).to_numpy(),
         answers(pictures, pictures, features, labels),
         answers(corrected, pictures, features, labels),
-        calibration.by_labels(answers(pictures, pictures, features, labels, noise), noise),
     )
 
 
@@ -93,10 +88,3 @@ def test_the_first_half_of_the_ranking_is_nearly_all_wrong_labels(samples):
 def test_learning_from_corrected_labels_does_better_on_the_test_as_it_is(samples):
     gains = [one.after.correct.sum() - one.before.correct.sum() for one in samples]
     assert sum(gains) > 0
-
-
-def test_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_is_right_by_the_labels_as_they_are(samples):
-    before, allowing = (pd.concat([getattr(one, name) for one in samples]) for name in ("before", "allowing"))
-    error = calibration.expected_calibration_error(allowing)
-    assert error < calibration.expected_calibration_error(before)
-    assert error <= calibration.chance_error(allowing)[1]

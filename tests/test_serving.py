@@ -24,7 +24,7 @@ from PIL import Image
 from servers import http, jpeg
 from servers import serve as serve_files
 
-from sneakerlib import cli, evaluation
+from sneakerlib import cli
 from sneakerlib.deployment import desk, serving, uploads
 from sneakerlib.learning import model_folder
 
@@ -63,7 +63,7 @@ def test_a_picture_is_answered_with_all_classes_the_likeliest_first(server, save
     assert status == 200
     assert classify(server.address, png(1), field, name=None) == (status, said)
     assert said["success"] is True
-    expected = evaluation.classify(saved, png(1))
+    expected = saved.classify(png(1))
     assert {row["label"]: row["probability"] for row in said["predictions"]} == expected
     probabilities = [row["probability"] for row in said["predictions"]]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -128,7 +128,7 @@ def test_everybody_sees_the_same_picture(server, saved, served, tmp_path, capsys
     }
     assert cli.main(["classify", str(served), *map(str, files), "--json"]) == 0
     command = {Path(name): row for name, row in json.loads(capsys.readouterr().out).items()}
-    function = {file: evaluation.classify(saved, file) for file in files}
+    function = {file: saved.classify(file) for file in files}
     out = tmp_path / "out"
     assert cli.main(["evaluate", str(served), str(tmp_path / "all"), "--split", "all", "--out", str(out)]) == 0
     table = pd.read_csv(out / "predictions.csv", float_precision="round_trip")
@@ -318,7 +318,7 @@ def test_explanations_show_where_and_what_is_alike(server, table, shoes, saved):
     row = table[table.split.eq("train") & table.issue.eq("")].iloc[0]
     content = (shoes / row.path).read_bytes()
     _, said = classify(server.address, content, path="/explain")
-    assert said["label"] == next(iter(evaluation.classify(saved, content)))
+    assert said["label"] == next(iter(saved.classify(content)))
     assert said["heat"].startswith("data:image/png;base64,")
     assert len(said["similar"]) == 3
     assert said["similar"][0]["similarity"] == pytest.approx(1, abs=0.01)  # it is one of them
@@ -360,7 +360,7 @@ def test_addresses_are_fetched_where_that_is_allowed_and_from_public_hosts_only(
 
     status, _, said = at(url=f"{elsewhere.address}/shoe.jpg")
     assert status == 200
-    expected = evaluation.classify(saved, jpeg(3, size=64))
+    expected = saved.classify(jpeg(3, size=64))
     assert {row["label"]: row["probability"] for row in said["predictions"]} == expected
     assert at(url=f"{elsewhere.address}/other")[2]["error"].startswith("this file cannot be read as a picture")
     for wrong in (
@@ -552,7 +552,7 @@ def test_the_demo_answers_below_its_button(saved, tmp_path):
     good, bad = save((200, 30, 40), tmp_path / "<b>.png").read_bytes(), b"no picture"
     seven = {"<b>.png": {"content": good}, "bad.jpg": {"content": bad}}
     eight = ({"name": "<b>.png", "content": memoryview(good)}, {"name": "bad.jpg", "content": memoryview(bad)})
-    likeliest = next(iter(evaluation.classify(saved, good)))
+    likeliest = next(iter(saved.classify(good)))
     for value in (seven, eight):
         said.value = ""
         button.notify_change({"name": "value", "new": value, "type": "change"})

@@ -31,16 +31,13 @@ def test_against_the_true_labels_fine_tuning_exceeds_93_percent(scores):
 
 def test_the_chosen_model_is_as_sure_as_it_is_right_about_the_pictures(scores):
     """By the true labels: of labels that are wrong nobody can be unsure beforehand, see the notebook."""
-    assert scores["ece"]["after scaling, by the true labels"] <= 0.03
+    assert scores["ece"]["by the true labels"] <= min(0.03, scores["ece_by_chance"][1])
     assert scores["ece"]["after scaling"] < scores["ece"]["as trained"]
-    (allowing,) = (error for name, error in scores["ece"].items() if name.startswith("allowing"))
-    assert allowing < scores["ece"]["after scaling"]
-    assert allowing <= scores["ece_by_chance"][1]
 
 
 def test_what_is_answered_when_it_may_be_unsure_is_right(scores):
-    assert scores["sure"]["true labels"]["accuracy"] >= 0.98
-    assert scores["sure"]["true labels"]["coverage"] >= 0.80
+    assert scores["sure"]["by the true labels"]["accuracy"] >= 0.98
+    assert scores["sure"]["by the true labels"]["coverage"] >= 0.80
 
 
 def test_the_audit_found_what_was_planted(scores):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sneakerlib import InputError, evaluation
+from sneakerlib import InputError
 from sneakerlib.learning import engine, examples, model_folder
-from sneakerlib.pictures import encoded, quietly
+from sneakerlib.pictures import as_seen, encoded, quietly
 from sneakerlib.review import explain
 
 WAITING = 64  # questions that may wait: a second or two of work
@@ -100,7 +100,7 @@ class Desk:
         Raises:
             InputError: If it cannot be read as a picture.
         """
-        ranked = evaluation.classify(self.saved, content, name="this file", strange=True)
+        ranked = self.saved.classify(content, name="this file", strange=True)
         return {
             "success": True,
             "predictions": [{"label": label, "probability": p} for label, p in ranked.items()],
@@ -120,8 +120,8 @@ class Desk:
         """
         if label is not None and label not in self.saved.labels:
             raise InputError("there is no such class: see /labels")
-        picture = self.saved.look(content, name="this file", strange=True)
-        label = label or next(iter(evaluation.classify(self.saved, Image.fromarray(picture))))
+        picture = as_seen(content, self.saved.size, name="this file", strange=True)
+        label = label or next(iter(self.saved.classify(Image.fromarray(picture))))
         explained = {"success": True, "label": label, "similar": []}
         if self.heat:
             heat = self.heat(picture[None], np.array([self.saved.labels.index(label)]))[0]

@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from sneakerlib import InputError, evaluation
+from sneakerlib import InputError
 from sneakerlib.learning import model_folder
 
 PORT = 5000
@@ -178,7 +178,7 @@ def demo(model, most: int = 5):
 def _told(saved, name: str, content: bytes, most: int) -> str:
     """The answer to one picture as HTML."""
     try:
-        ranked = evaluation.classify(saved, content, name=name, strange=True)
+        ranked = saved.classify(content, name=name, strange=True)
     except InputError as error:
         return f"<p>✗ {html.escape(str(error))}</p>"
     first = next(iter(ranked))

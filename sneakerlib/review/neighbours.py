@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from sneakerlib import evaluation
-
 
 def nearest(
     features: np.ndarray,
@@ -33,37 +31,6 @@ def nearest(
     some = np.asarray(features[others], float)
     likeness = some @ np.asarray(features[at], float) / np.linalg.norm(some, axis=1)
     return rows.iloc[others[np.argsort(-likeness, kind="stable")[:count]]]
-
-
-def confusions(
-    predictions: pd.DataFrame, features: np.ndarray, rows: pd.DataFrame, pairs: int = 4, count: int = 2
-) -> pd.DataFrame:
-    """The most confused pairs of classes in pictures: an error, then what is most like it in either class.
-
-    Args:
-        predictions: From `evaluation.predictions`.
-        features: Array of shape (pictures, channels), in the order of `rows`.
-        rows: Catalog rows: those of the predictions, and others to look among.
-        pairs: Of classes, at the most. Defaults to 4.
-        count: Similar pictures of each class. Defaults to 2.
-
-    Returns:
-        A table for `plots.gallery`, 1 + 2 * `count` rows per pair: path, label, title, wrong (the error).
-    """
-    found = []
-    for pair in evaluation.confused_pairs(predictions).head(pairs).itertuples():
-        errors = predictions[predictions.label.eq(pair.label) & predictions.predicted.eq(pair.predicted)]
-        error = errors.nlargest(1, "confidence").iloc[0]
-        title = f"{pair.label},\nsaid {pair.predicted} ({error.confidence:.2f})"
-        found.append({"path": error.path, "label": pair.label, "title": title, "wrong": True})
-        for label in (pair.label, pair.predicted):
-            alike = nearest(features, rows, error.path, label, count)
-            found += [
-                {"path": path, "label": label, "title": f"like it:\n{label}", "wrong": False} for path in alike.path
-            ]
-    table = pd.DataFrame(found, columns=["path", "label", "title", "wrong"])
-    table.attrs = dict(rows.attrs)
-    return table
 
 
 def on_a_plane(features: np.ndarray, seed: int = 0) -> np.ndarray:

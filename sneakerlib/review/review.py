@@ -8,9 +8,9 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib import InputError, calibration
+from sneakerlib import InputError
 from sneakerlib.catalog import class_numbers
-from sneakerlib.learning import heads
+from sneakerlib.learning import heads, model_folder
 from sneakerlib.review import doubts
 from sneakerlib.review.corrections import ASIDE
 
@@ -80,7 +80,7 @@ def leave_one_out(features: np.ndarray, rows: pd.DataFrame) -> pd.DataFrame:
     strength, said[used] = solver.chosen(groups)
     if not used.all():
         said[~used] = heads.answers(features[~used], solver.kernel(strength))
-    p = softmax(said / calibration.fit_temperature(said[used], targets), axis=1)
+    p = softmax(said / model_folder.fit_temperature(said[used], targets), axis=1)
     return pd.DataFrame(p, index=rows.index, columns=labels)
 
 
@@ -94,8 +94,8 @@ def told(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     Returns:
         As `leave_one_out`.
     """
-    labels, p = calibration.probabilities(predictions.set_index("path").loc[rows.path])
-    return pd.DataFrame(p, index=rows.index, columns=labels)
+    p = predictions.set_index("path").loc[rows.path].filter(regex="^p_")
+    return p.set_axis(rows.index).rename(columns=lambda name: name.removeprefix("p_"))
 
 
 def suspects(rows: pd.DataFrame, probabilities: pd.DataFrame, second: pd.DataFrame | None = None) -> pd.DataFrame:
