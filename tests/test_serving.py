@@ -24,8 +24,8 @@ from PIL import Image
 from servers import http, jpeg
 from servers import serve as serve_files
 
-from sneakerlib import cli, evaluation
-from sneakerlib.deployment import desk, serving, uploads
+from sneakerlib import cli
+from sneakerlib.deployment import desk, gate, serving
 from sneakerlib.learning import model_folder
 
 pytest.importorskip("fastapi", reason="serving is not installed: pip install 'sneakerlib[serve]'")
@@ -45,16 +45,14 @@ def server(saved):
 @pytest.fixture
 def limited(saved, monkeypatch):
     """Starts servers with other limits."""
-    started = []
+    with ExitStack() as stack:
 
-    def start(**limits):
-        monkeypatch.setattr("sneakerlib.deployment.api.Uploads", lambda: uploads.Uploads(**limits))
-        started.append(serving.Server(saved))
-        return started[-1]
+        def start(**limits):
+            for name, limit in limits.items():
+                monkeypatch.setattr(gate, name, limit)
+            return stack.enter_context(serving.Server(saved))
 
-    yield start
-    for running in started:
-        running.stop()
+        yield start
 
 
 @pytest.mark.parametrize("field", ["img", "image"])
@@ -63,7 +61,7 @@ def test_a_picture_is_answered_with_all_classes_the_likeliest_first(server, save
     assert status == 200
     assert classify(server.address, png(1), field, name=None) == (status, said)
     assert said["success"] is True
-    expected = evaluation.classify(saved, png(1))
+    expected = saved.classify(png(1))
     assert {row["label"]: row["probability"] for row in said["predictions"]} == expected
     probabilities = [row["probability"] for row in said["predictions"]]
     assert probabilities == sorted(probabilities, reverse=True)
@@ -128,7 +126,7 @@ def test_everybody_sees_the_same_picture(server, saved, served, tmp_path, capsys
     }
     assert cli.main(["classify", str(served), *map(str, files), "--json"]) == 0
     command = {Path(name): row for name, row in json.loads(capsys.readouterr().out).items()}
-    function = {file: evaluation.classify(saved, file) for file in files}
+    function = {file: saved.classify(file) for file in files}
     out = tmp_path / "out"
     assert cli.main(["evaluate", str(served), str(tmp_path / "all"), "--split", "all", "--out", str(out)]) == 0
     table = pd.read_csv(out / "predictions.csv", float_precision="round_trip")
@@ -145,7 +143,7 @@ REFUSED = [
     (400, form(("file", "a.png", png())), None, "found none"),
     (400, form(("img", "a.png", png()), ("image", "b.png", png())), None, "found 2"),
     (400, form(("img", "a.png", b"")), None, "found an empty one"),
-    (400, form(*[("x", "a.png", b"x")] * 9, ("img", "a.png", png())), None, "too many parts"),
+    (400, form(*[("x", "a.png", b"x")] * 9, ("img", "a.png", png())), None, "Too many files"),
     (400, form(("img", "a.png", png()))[:-60], None, "found none"),
     (400, png(), "multipart/form-data", "the form cannot be read"),
     (400, b"no form at all", "multipart/form-data; boundary=x", "the form cannot be read"),
@@ -183,7 +181,7 @@ def test_bombs_are_refused_before_they_are_decoded(server):
 
 
 def test_a_large_request_is_refused_from_its_head_and_while_it_comes(limited):
-    server = limited(most=100_000)
+    server = limited(MOST_BYTES=100_000)
     body = form(("img", "a.bmp", bytes(30_000_000)))
     assert ask(server.address + "/classify", body)[0] == 413
     with connect(server.address) as opened:  # it does not say how much is to come
@@ -197,7 +195,7 @@ def test_a_large_request_is_refused_from_its_head_and_while_it_comes(limited):
 
 
 def test_more_than_can_be_held_at_a_time_is_put_off(limited):
-    server = limited(most_held=50_000)
+    server = limited(MOST_HELD=50_000)
     body = form(("img", "a.bmp", bytes(60_000)))
     status, headers, said = ask(server.address + "/classify", body)
     assert (status, headers["Retry-After"]) == (503, "1")
@@ -206,7 +204,7 @@ def test_more_than_can_be_held_at_a_time_is_put_off(limited):
 
 
 def test_a_request_that_does_not_end_is_told_so(limited):
-    server = limited(seconds=0.3)
+    server = limited(SENDING=0.3)
     body = form(("img", "a.png", png()))
     with connect(server.address) as opened:
         opened.sendall(head(body) + body[:50])
@@ -283,7 +281,7 @@ def test_health_labels_and_numbers(server, saved):
     assert ask(server.address + "/healthz")[2] == {"status": "ok"}
     said = ask(server.address + "/labels")[2]
     assert said["labels"] == saved.labels
-    assert said["most_bytes"] == uploads.MOST_BYTES
+    assert said["most_bytes"] == gate.MOST_BYTES
     assert {"JPEG", "PNG", "WEBP"} <= set(said["formats"])
 
     def count(line):
@@ -318,7 +316,7 @@ def test_explanations_show_where_and_what_is_alike(server, table, shoes, saved):
     row = table[table.split.eq("train") & table.issue.eq("")].iloc[0]
     content = (shoes / row.path).read_bytes()
     _, said = classify(server.address, content, path="/explain")
-    assert said["label"] == next(iter(evaluation.classify(saved, content)))
+    assert said["label"] == next(iter(saved.classify(content)))
     assert said["heat"].startswith("data:image/png;base64,")
     assert len(said["similar"]) == 3
     assert said["similar"][0]["similarity"] == pytest.approx(1, abs=0.01)  # it is one of them
@@ -360,7 +358,7 @@ def test_addresses_are_fetched_where_that_is_allowed_and_from_public_hosts_only(
 
     status, _, said = at(url=f"{elsewhere.address}/shoe.jpg")
     assert status == 200
-    expected = evaluation.classify(saved, jpeg(3, size=64))
+    expected = saved.classify(jpeg(3, size=64))
     assert {row["label"]: row["probability"] for row in said["predictions"]} == expected
     assert at(url=f"{elsewhere.address}/other")[2]["error"].startswith("this file cannot be read as a picture")
     for wrong in (
@@ -373,12 +371,14 @@ def test_addresses_are_fetched_where_that_is_allowed_and_from_public_hosts_only(
     for wrong in ({}, {"url": 3}, {"address": "x"}):
         status, _, said = at(**wrong)
         assert (status, said["success"]) == (400, False)
-    assert ask(server.address + "/classify", b"[" * 100_000, "application/json")[0] == 400
+    for deep in (9_000, 100_000):
+        assert ask(server.address + "/classify", b"[" * deep, "application/json")[0] == 400
 
 
 def test_when_too_many_ask_the_rest_is_told_when_to_come_again(saved, monkeypatch):
     go, inside = threading.Event(), threading.Semaphore(0)
-    with serving.Server(saved, waiting=1) as server:
+    monkeypatch.setattr(desk, "WAITING", 1)
+    with serving.Server(saved) as server:
         answer = server.desk.answer
 
         def wait(content):
@@ -403,7 +403,7 @@ def test_when_too_many_ask_the_rest_is_told_when_to_come_again(saved, monkeypatc
 
 
 def test_an_answer_that_takes_too_long_is_given_up(server, monkeypatch):
-    monkeypatch.setattr("sneakerlib.deployment.api.SECONDS", 0.1)
+    monkeypatch.setattr(gate, "ANSWERING", 0.1)
     go = threading.Event()
     monkeypatch.setattr(server.desk, "answer", lambda content: go.wait(30))
     assert classify(server.address, png())[0] == 503
@@ -500,7 +500,7 @@ def test_a_wrong_port_or_folder_is_said_in_one_line(server, served, tmp_path, ca
     assert cli.main(["serve", str(served), "--host", "no-such-host.invalid"]) == 2
     assert "choose another --host or --port" in capsys.readouterr().err
     assert cli.main(["serve", str(served), "--port", "70000"]) == 2
-    assert "there is no port 70000" in capsys.readouterr().err
+    assert "port must be 0-65535" in capsys.readouterr().err
     assert cli.main(["serve", str(tmp_path / "nothing")]) == 2
     assert "there is no model folder" in capsys.readouterr().err
 
@@ -547,18 +547,18 @@ def test_sigterm_finishes_what_was_begun_and_ends_with_0(process):
 
 
 def test_the_demo_answers_below_its_button(saved, tmp_path):
-    box = serving.demo(saved, most=2)
+    box = serving.demo(saved)
     button, said = box.children
     good, bad = save((200, 30, 40), tmp_path / "<b>.png").read_bytes(), b"no picture"
     seven = {"<b>.png": {"content": good}, "bad.jpg": {"content": bad}}
     eight = ({"name": "<b>.png", "content": memoryview(good)}, {"name": "bad.jpg", "content": memoryview(bad)})
-    likeliest = next(iter(evaluation.classify(saved, good)))
+    likeliest = next(iter(saved.classify(good)))
     for value in (seven, eight):
         said.value = ""
         button.notify_change({"name": "value", "new": value, "type": "change"})
         assert likeliest in said.value
         assert "&lt;b&gt;.png" in said.value
-        assert said.value.count("<meter") == 2
+        assert said.value.count("<meter") == 3  # as many as there are, at most five
         assert "✗ bad.jpg cannot be read as a picture" in said.value
 
 
@@ -580,6 +580,6 @@ def test_without_the_extra_one_line_says_what_to_install(served, capsys, monkeyp
 
 
 def test_importing_the_package_needs_no_server():
-    code = "import sys; from sneakerlib import serving; print([n for n in ('fastapi', 'uvicorn') if n in sys.modules])"
+    code = "import sys; from sneakerlib.deployment import serving; print([n for n in ('fastapi', 'uvicorn') if n in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert shown.stdout.strip() == "[]"
