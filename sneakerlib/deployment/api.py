@@ -77,24 +77,18 @@ FAILURES = {status: {"model": Failure} for status in (400, 408, 413, 415, 422, 5
 
 async def _failed(_, error: Exception) -> JSONResponse:
     """Every error has one form."""
-    match error:
-        case InputError():
-            status, reason = 422, str(error)
-        case HTTPException(status_code=404):
-            status, reason = 404, "there is nothing here: the page is at /, the API is described at /docs"
-        case HTTPException():
-            status, reason = error.status_code, error.detail
-        case _:
-            status, reason = 500, "something went wrong here: the log has it under the number in X-Request-ID"
+    status = 422 if isinstance(error, InputError) else getattr(error, "status_code", 500)
+    nowhere = "there is nothing here: the page is at /, the API is described at /docs"
+    broken = "something went wrong here: the log has it under the number in X-Request-ID"
+    reason = {404: nowhere, 500: broken}.get(status) or getattr(error, "detail", str(error))
     return JSONResponse({"success": False, "error": reason}, status, getattr(error, "headers", None))
 
 
 def application(desk: Desk, allow_urls: bool, allow_hosts: Iterable[str], framed_by: Iterable[str]) -> Callable:
     """The application; for the options see `serving.Server`."""
     uploads, fetching = gate.Uploads(), gate.Lanes(FETCHES, FETCHES)
-    about = {"title": "sneakerlib", "version": __version__, "description": "What is on a picture?"}
     handlers = dict.fromkeys((InputError, HTTPException, Exception), _failed)
-    app = FastAPI(**about, docs_url=None, redoc_url=None, exception_handlers=handlers)
+    app = FastAPI(title="sneakerlib", version=__version__, docs_url=None, redoc_url=None, exception_handlers=handlers)
 
     def fetch(url: str) -> bytes:
         with Web(allow_hosts, seconds=gate.ANSWERING / 2, most_bytes=gate.MOST_BYTES) as web:
@@ -153,13 +147,9 @@ def _body(urls: bool, **fields: dict) -> dict:
 def _pages(app: FastAPI, framed_by: Iterable[str]) -> None:
     """The page, and the description of the API for people; neither needs anything from elsewhere."""
     page = (resources.files("sneakerlib.deployment") / "page.html").read_text(encoding="utf-8")
-    docs = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="sneakerlib: API",
-        swagger_js_url="docs-files/swagger-ui-bundle.js",
-        swagger_css_url="docs-files/swagger-ui.css",
-        swagger_favicon_url="data:,",
-    )
+    own = {"swagger_js_url": "docs-files/swagger-ui-bundle.js", "swagger_css_url": "docs-files/swagger-ui.css"}
+    about = {"openapi_url": "openapi.json", "title": "sneakerlib: API", "swagger_favicon_url": "data:,"}
+    docs = get_swagger_ui_html(**about, **own)
     for path, html in (("/", page), ("/docs", docs.body.decode())):
         answer = HTMLResponse(html, headers={"Content-Security-Policy": _policy(html, framed_by)})
         app.add_route(path, answer, ["GET"], include_in_schema=False)
@@ -171,7 +161,5 @@ def _policy(html: str, framed_by: Iterable[str]) -> str:
     own, ancestors = "'self'", " ".join(framed_by) or "'none'"
     for _, inside in re.findall(r"<(script|style)>(.*?)</\1>", html, re.DOTALL):
         own += f" 'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
-    return (
-        f"default-src 'none'; script-src {own}; style-src {own}; img-src 'self' blob: data:; connect-src 'self'; "
-        f"base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
-    )
+    only = f"default-src 'none'; script-src {own}; style-src {own}; img-src 'self' blob: data:; connect-src 'self'"
+    return f"{only}; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"

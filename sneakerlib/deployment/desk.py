@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL import Image
 from sneakerlib import InputError
 from sneakerlib.deployment.gate import Lanes
 from sneakerlib.learning import examples, model_folder
-from sneakerlib.pictures import as_seen, encoded, quietly
+from sneakerlib.pictures import as_seen, encoded
 from sneakerlib.review import explain
 
 WAITING = 64  # questions that may wait: a second or two of work
@@ -25,13 +24,9 @@ class Desk:
 
     def __init__(self, model: str | Path | model_folder.Saved):
         self.saved = saved = model_folder.load(model)
-        about = {
-            "name": saved.folder.resolve().name,
-            "recipe": saved.info["recipe"],
-            "backbone": saved.info["backbone"],
-        }
-        file = (saved.folder / "model.keras").read_bytes()
-        self.model = about | {"fingerprint": hashlib.sha256(file).hexdigest()[:12]}
+        info, file = saved.info, (saved.folder / "model.keras").read_bytes()
+        self.model = {"name": saved.folder.resolve().name, "recipe": info["recipe"], "backbone": info["backbone"]}
+        self.model["fingerprint"] = hashlib.sha256(file).hexdigest()[:12]
         saved.classify(Image.new("RGB", (8, 8)))  # export it, load it, and see it work before anybody asks
         self.examples = examples.Examples(saved) if (saved.folder / examples.FILE).is_file() else None
         try:
@@ -41,14 +36,11 @@ class Desk:
         self.lanes, self.explaining = Lanes(saved.engine.lanes, WAITING), Lanes(1, WAITING_EXPLANATIONS)
         if self.heat:  # compiled while nobody waits for it
             self.explaining.pool.submit(self.heat, np.zeros((1, saved.size, saved.size, 3), np.uint8), np.array([0]))
-        self.quiet = ExitStack()
-        self.quiet.enter_context(quietly())  # around all threads that open pictures, see there
 
     def close(self) -> None:
         """Finish what was begun."""
         self.lanes.pool.shutdown()
         self.explaining.pool.shutdown()
-        self.quiet.close()
 
     def answer(self, content: bytes) -> dict:
         """What is on a picture, as `/classify` says it; raises InputError if it cannot be read as one."""

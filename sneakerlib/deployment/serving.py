@@ -6,19 +6,18 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sneakerlib import InputError
 from sneakerlib.learning import model_folder
+from sneakerlib.pictures import quietly
 
 PORT = 5000
 CONNECTIONS = 500  # at a time; whoever comes then is told to try again. Against slow ones see README: a proxy
-NAMED = 5  # classes in an answer of the demo, as on the page
 LEAVE = 10  # seconds that requests under way get when the server is stopped
 
 
-class Server:
+class Server(contextlib.AbstractContextManager):
     """A server in a thread of its own, from the moment it is made until it is stopped.
 
     Args:
@@ -39,17 +38,8 @@ class Server:
     Use it in a `with` block, or call `stop()`.
     """
 
-    def __init__(
-        self,
-        model: str | Path | model_folder.Saved,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        allow_urls: bool = False,
-        allow_hosts: Iterable[str] = (),
-        framed_by: Iterable[str] = (),
-    ):
-        if not isinstance(model, model_folder.Saved):
-            model_folder.check(model)
+    def __init__(self, model, host: str = "127.0.0.1", port: int = 0, allow_urls=False, allow_hosts=(), framed_by=()):
+        model_folder.check(getattr(model, "folder", model))
         try:
             import uvicorn
 
@@ -74,7 +64,8 @@ class Server:
             timeout_graceful_shutdown=LEAVE,
         )
         self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, args=([opened],), daemon=True)
+        run = quietly()(self.server.run)  # around all threads that open pictures, see there
+        self.thread = threading.Thread(target=run, args=([opened],), daemon=True)
         self.thread.start()
         while not self.server.started:
             if not self.thread.is_alive():
@@ -87,19 +78,19 @@ class Server:
         self.thread.join()
         self.desk.close()
 
-    def __enter__(self) -> "Server":
-        return self
-
     def __exit__(self, *_) -> None:
         self.stop()
 
 
-def serve(
-    model: str | Path, host: str = "127.0.0.1", port: int = PORT, say: Callable[[str], None] = print, **options
-) -> None:
+def serve(model, host: str = "127.0.0.1", port: int = PORT, say=print, **options) -> None:
     """Run a server until Ctrl-C or SIGTERM, which let it finish what it has begun.
 
-    Takes what `Server` takes; the port defaults to 5000. `say` is called with the address once it can be asked.
+    Args:
+        model: See `Server`.
+        host: See `Server`.
+        port: See `Server`. Defaults to 5000.
+        say: Is called with the address once it can be asked. Defaults to `print`.
+        **options: See `Server`.
     """
     stopped = threading.Event()
     with Server(model, host, port, **options) as server:
@@ -157,8 +148,8 @@ def _told(saved: model_folder.Saved, name: str, content: bytes) -> str:
     except InputError as error:
         return f"<p>✗ {html.escape(str(error))}</p>"
     said = f"<b>{html.escape(name)}</b>: {'most likely' if saved.sure(ranked) else 'not sure, perhaps'}"
-    rows = [
+    rows = "".join(
         f"<tr><td>{html.escape(label)}</td><td><meter value='{p:.4f}'></meter></td><td>{p:.1%}</td></tr>"
-        for label, p in list(ranked.items())[:NAMED]
-    ]
-    return f"<p>{said} {html.escape(next(iter(ranked)))}</p><table>{''.join(rows)}</table>"
+        for label, p in list(ranked.items())[:5]  # as the page does
+    )
+    return f"<p>{said} {html.escape(next(iter(ranked)))}</p><table>{rows}</table>"
