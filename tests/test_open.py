@@ -8,7 +8,16 @@ import pytest
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 # What has to stand in the code cells of a notebook, as regular expressions.
-ROWS: dict[str, list[str]] = {}
+ROWS: dict[str, list[str]] = {
+    "09_deployment": [
+        r"app = FastAPI\(",
+        r"@app\.post\(",
+        r"img: UploadFile",
+        r"saved\.classify\(",
+        r"TestClient\(app",
+        r"serving\.Server\(",
+    ],
+}
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))
