@@ -10,7 +10,7 @@ from PIL import Image
 from sneakerlib import InputError
 from sneakerlib.deployment.gate import Lanes
 from sneakerlib.learning import examples, model_folder
-from sneakerlib.pictures import as_seen, encoded
+from sneakerlib.pictures import encoded
 from sneakerlib.review import explain
 
 WAITING = 64  # questions that may wait: a second or two of work
@@ -53,7 +53,7 @@ class Desk:
         if label is not None and label not in self.saved.labels:
             raise InputError("there is no such class: see /labels")
         label = label or next(iter(self.saved.classify(content, **STRANGE)))
-        picture = as_seen(content, self.saved.size, **STRANGE)
+        picture = self.saved.look(content, **STRANGE)
         explained = {"success": True, "label": label, "similar": []}
         if self.heat:
             heat = self.heat(picture[None], np.array([self.saved.labels.index(label)]))[0]

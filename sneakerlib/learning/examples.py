@@ -9,7 +9,7 @@ import pandas as pd
 from sneakerlib import InputError
 from sneakerlib.catalog import folder_of, usable
 from sneakerlib.learning import engines, networks
-from sneakerlib.pictures import as_seen, quietly, standard
+from sneakerlib.pictures import quietly, standard
 from sneakerlib.runs import replacing, watch
 
 FILE = "examples.npz"
@@ -54,7 +54,7 @@ def keep(saved, catalog: pd.DataFrame, progress: bool = True) -> Path:
     describe, folder = engines.engine(networks.features(saved.model), saved.folder), folder_of(rows)
 
     def look(path: str) -> tuple[np.ndarray, bytes]:
-        return sketch(describe(as_seen(folder / path, saved.size))), standard(folder / path, THUMBNAIL)
+        return sketch(describe(saved.look(folder / path))), standard(folder / path, THUMBNAIL)
 
     with quietly(), ThreadPoolExecutor() as pool:
         vectors, small = zip(*watch(pool.map(look, rows.path), len(rows), "describing", progress), strict=True)
