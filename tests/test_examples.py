@@ -7,7 +7,7 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.learning import examples, model_folder
-from sneakerlib.pictures import as_seen
+from sneakerlib.pictures import standard
 
 
 def test_a_sketch_keeps_the_angle_between_long_vectors():
@@ -32,11 +32,11 @@ def test_the_training_pictures_are_found_again_and_no_others(served, table, shoe
     train = table[table.split.eq("train") & table.issue.eq("")]
     assert kept.labels == train.label.tolist()
     for row in train.iloc[::9].itertuples():
-        label, likeness, thumbnail = kept.nearest(as_seen(shoes / row.path, saved.size), 1)[0]
+        label, likeness, thumbnail = kept.nearest(saved.look(shoes / row.path), 1)[0]
         assert likeness == pytest.approx(1, abs=0.01)
         assert label == row.label
-        shown = np.asarray(Image.open(io.BytesIO(thumbnail))).astype(float)
-        assert np.abs(shown - as_seen(shoes / row.path, examples.THUMBNAIL)).mean() < 8  # what JPEG loses
+        assert thumbnail == standard(shoes / row.path, examples.THUMBNAIL)  # to the last byte
+        assert max(Image.open(io.BytesIO(thumbnail)).size) == examples.THUMBNAIL
 
 
 def test_without_training_pictures_or_with_a_damaged_file_one_line_says_so(served, table, tmp_path):

@@ -22,6 +22,14 @@ ROWS: dict[str, list[str]] = {
         r"calibration_curve\(",
         r"roc_auc_score\(",
     ],
+    "09_deployment": [
+        r"app = FastAPI\(",
+        r"@app\.post\(",
+        r"img: UploadFile",
+        r"saved\.classify\(",
+        r"TestClient\(app",
+        r"serving\.Server\(",
+    ],
 }
 
 

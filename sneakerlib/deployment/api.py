@@ -1,30 +1,26 @@
 """The page and the API over one model, as a FastAPI application."""
 
-import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import resources
 
-import fastapi
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from sneakerlib import InputError, __version__
-from sneakerlib.deployment.desk import Busy, Desk, Lanes
-from sneakerlib.deployment.gate import Gate, Numbers
-from sneakerlib.deployment.uploads import FIELDS, Refused, Uploads, address, busy, form
+from sneakerlib.deployment import gate
+from sneakerlib.deployment.desk import Desk
 from sneakerlib.pictures import from_the_web
 from sneakerlib.scraping.web import Web
 
-SECONDS = 10  # for an answer, waiting for its turn included
-FETCHES = 4  # addresses that are fetched at a time, where that is allowed
-PATHS = ["/", "/classify", "/explain", "/labels", "/healthz", "/metrics", "/docs", "/openapi.json"]
+FETCHES = 4  # addresses that are fetched at a time, where that is allowed; as many may wait for it
 
 
 class Prediction(BaseModel):
@@ -34,22 +30,13 @@ class Prediction(BaseModel):
     probability: float
 
 
-class Model(BaseModel):
-    """Which model answered."""
-
-    name: str
-    recipe: str
-    backbone: str
-    fingerprint: str
-
-
 class Answer(BaseModel):
-    """What is on the picture: all classes, the likeliest first."""
+    """What is on the picture: all classes, the likeliest first; whether that is sure; and which model says so."""
 
     success: bool
     predictions: list[Prediction]
     sure: bool
-    model: Model
+    model: dict[str, str]
 
 
 class Alike(BaseModel):
@@ -73,15 +60,9 @@ class Labels(BaseModel):
     """What the model can answer, and what it can be asked."""
 
     labels: list[str]
-    model: Model
+    model: dict[str, str]
     most_bytes: int
     formats: list[str]
-
-
-class Health(BaseModel):
-    """It lives."""
-
-    status: str
 
 
 class Failure(BaseModel):
@@ -91,181 +72,94 @@ class Failure(BaseModel):
     error: str
 
 
-WHY = {
-    400: "There is not exactly one picture in the form",
-    408: "The request was sent too slowly",
-    413: "The request is too large",
-    415: "The request is no form",
-    422: "The picture cannot be read, or the class is unknown",
-    503: "Too many pictures at once: try again after `Retry-After` seconds",
-}
-FAILURES = {status: {"model": Failure, "description": why} for status, why in WHY.items()}
+FAILURES = {status: {"model": Failure} for status in (400, 408, 413, 415, 422, 503)}
 
 
-def application(
-    desk: Desk, allow_urls: bool = False, allow_hosts: Iterable[str] = (), framed_by: Iterable[str] = ()
-) -> Gate:
-    """The application.
+async def _failed(_, error: Exception) -> JSONResponse:
+    """Every error has one form."""
+    status = 422 if isinstance(error, InputError) else getattr(error, "status_code", 500)
+    nowhere = "there is nothing here: the page is at /, the API is described at /docs"
+    broken = "something went wrong here: the log has it under the number in X-Request-ID"
+    reason = {404: nowhere, 500: broken}.get(status) or getattr(error, "detail", str(error))
+    return JSONResponse({"success": False, "error": reason}, status, getattr(error, "headers", None))
 
-    Args:
-        desk: Who answers.
-        allow_urls: Fetch pictures from the web for whoever asks. Defaults to False.
-        allow_hosts: `HOST:PORT` of hosts with a private address that may be fetched from. Defaults to none.
-        framed_by: Sites that may show the page in a frame. Defaults to none.
-    """
-    uploads, fetching = Uploads(), Lanes(FETCHES, FETCHES)
-    app = fastapi.FastAPI(
-        title="sneakerlib", version=__version__, description="What is on a picture?", docs_url=None, redoc_url=None
-    )
 
-    async def finished(lanes: Lanes, job, *given):
-        """Wait for a job, within limits."""
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(lanes.submit(job, *given)), SECONDS)
-        except (Busy, TimeoutError):
-            raise busy() from None
+def application(desk: Desk, allow_urls: bool, allow_hosts: Iterable[str], framed_by: Iterable[str]) -> Callable:
+    """The application; for the options see `serving.Server`."""
+    uploads, fetching = gate.Uploads(), gate.Lanes(FETCHES, FETCHES)
+    handlers = dict.fromkeys((InputError, HTTPException, Exception), _failed)
+    app = FastAPI(title="sneakerlib", version=__version__, docs_url=None, redoc_url=None, exception_handlers=handlers)
 
-    def classified(body: bytes, content_type: str) -> dict:
-        return desk.answer(form(body, content_type)[0])
+    def fetch(url: str) -> bytes:
+        with Web(allow_hosts, seconds=gate.ANSWERING / 2, most_bytes=gate.MOST_BYTES) as web:
+            return web.get(url)
 
-    def explained(body: bytes, content_type: str) -> dict:
-        content, fields = form(body, content_type, ("label",))
-        return desk.explanation(content, fields.get("label"))
-
-    @app.post("/classify", response_model=Answer, responses=FAILURES, openapi_extra=_body(allow_urls))
-    async def classify(request: fastapi.Request):
+    @app.post("/classify", responses=FAILURES, openapi_extra=_body(allow_urls))
+    async def classify(request: Request) -> Answer:
         """Say what is on a picture."""
-        content_type = request.headers.get("content-type", "")
-        async with uploads.body(request) as sent:
-            if allow_urls and content_type.lower().startswith("application/json"):
-                fetched = await finished(fetching, _fetch, address(sent), allow_hosts, uploads.most)
-                return JSONResponse(await finished(desk.lanes, desk.answer, fetched))
-            return JSONResponse(await finished(desk.lanes, classified, sent, content_type))
+        async with uploads.read(request, urls=allow_urls) as sent:
+            return await desk.lanes(desk.answer, sent.get("img") or await fetching(fetch, sent["url"]))
 
-    @app.post(
-        "/explain",
-        response_model=Explanation,
-        responses=FAILURES,
-        openapi_extra=_body(False, label={"type": "string", "enum": desk.saved.labels}),
-    )
-    async def explain(request: fastapi.Request):
+    body = _body(False, label={"type": "string", "enum": desk.saved.labels})
+
+    @app.post("/explain", responses=FAILURES, openapi_extra=body, response_model_exclude_unset=True)
+    async def explain(request: Request) -> Explanation:
         """Say where the model looked, and which training pictures are most like this one."""
-        async with uploads.body(request) as sent:
-            content_type = request.headers.get("content-type", "")
-            return JSONResponse(await finished(desk.explaining, explained, sent, content_type))
+        async with uploads.read(request, ("label",)) as sent:
+            label = sent["label"].decode("utf-8", "replace") if "label" in sent else None
+            return await desk.explaining(desk.explanation, sent["img"], label)
 
     @app.get("/labels")
     async def labels() -> Labels:
         """Name the classes."""
-        formats = ["JPEG" if name == "MPO" else name for name in from_the_web()]
-        return Labels(
-            labels=desk.saved.labels,
-            model=Model(**desk.model),
-            most_bytes=uploads.most,
-            formats=list(dict.fromkeys(formats)),
-        )
+        formats = list(dict.fromkeys("JPEG" if name == "MPO" else name for name in from_the_web()))
+        return Labels(labels=desk.saved.labels, model=desk.model, most_bytes=gate.MOST_BYTES, formats=formats)
 
     @app.get("/healthz")
-    async def healthz() -> Health:
+    async def healthz() -> dict[str, str]:
         """Say that it lives."""
-        return Health(status="ok")
+        return {"status": "ok"}
 
-    numbers = Numbers(lambda: desk.lanes.inside + desk.explaining.inside, PATHS)
+    registry = CollectorRegistry()
+    inside = Gauge("sneakerlib_inside", "Pictures that wait or are worked on", registry=registry)
+    inside.set_function(lambda: desk.lanes.inside + desk.explaining.inside)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics():
         """Count, for Prometheus."""
-        return Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     _pages(app, framed_by)
-    _errors(app)
-    return Gate(app, numbers)
-
-
-def _fetch(url: str, allow: Iterable[str], most: int) -> bytes:
-    with Web(allow, seconds=SECONDS / 2, most_bytes=most) as web:
-        return web.get(url)
+    return gate.watched(app, registry)
 
 
 def _body(urls: bool, **fields: dict) -> dict:
     """How a request has to look, for OpenAPI."""
-    about = f"The bytes of a picture file; the field may be called {' or '.join(FIELDS)}"
-    wanted = {
-        "type": "object",
-        "properties": {FIELDS[0]: {"type": "string", "format": "binary", "description": about}, **fields},
-        "required": [FIELDS[0]],
-        "additionalProperties": False,
-    }
-    content = {"multipart/form-data": {"schema": wanted}}
+    about = f"The bytes of a picture file; the field may be called {' or '.join(gate.FIELDS)}"
+    img = {"type": "string", "format": "binary", "description": about}
+    form = {"type": "object", "properties": {"img": img, **fields}, "required": ["img"], "additionalProperties": False}
+    content = {"multipart/form-data": {"schema": form}}
     if urls:
-        url = {"type": "string", "format": "uri", "description": "The public address of a picture"}
-        content["application/json"] = {
-            "schema": {"type": "object", "properties": {"url": url}, "required": ["url"]},
-        }
+        content["application/json"] = {"schema": gate.Address.model_json_schema()}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _pages(app: fastapi.FastAPI, framed_by: Iterable[str]) -> None:
+def _pages(app: FastAPI, framed_by: Iterable[str]) -> None:
     """The page, and the description of the API for people; neither needs anything from elsewhere."""
     page = (resources.files("sneakerlib.deployment") / "page.html").read_text(encoding="utf-8")
-    docs = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title="sneakerlib: API",
-        swagger_js_url="docs-files/swagger-ui-bundle.js",
-        swagger_css_url="docs-files/swagger-ui.css",
-        swagger_favicon_url="data:,",
-    ).body.decode()
-    for path, html in {"/": page, "/docs": docs}.items():
+    own = {"swagger_js_url": "docs-files/swagger-ui-bundle.js", "swagger_css_url": "docs-files/swagger-ui.css"}
+    about = {"openapi_url": "openapi.json", "title": "sneakerlib: API", "swagger_favicon_url": "data:,"}
+    docs = get_swagger_ui_html(**about, **own)
+    for path, html in (("/", page), ("/docs", docs.body.decode())):
         answer = HTMLResponse(html, headers={"Content-Security-Policy": _policy(html, framed_by)})
-        app.add_api_route(path, _giving(answer), include_in_schema=False)
+        app.add_route(path, answer, ["GET"], include_in_schema=False)
     app.mount("/docs-files", StaticFiles(packages=[("fastapi_offline", "static")]))
-
-
-def _giving(answer: Response):
-    async def give():
-        return answer
-
-    return give
 
 
 def _policy(html: str, framed_by: Iterable[str]) -> str:
     """What a page of ours may do: run its own script, known by its hash, wear its own style, ask its own server."""
-    hashes = {
-        tag: " ".join(
-            f"'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
-            for inside in re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        )
-        for tag in ("script", "style")
-    }
-    ancestors = " ".join(framed_by) or "'none'"
-    return (
-        f"default-src 'none'; script-src 'self' {hashes['script']}; style-src 'self' {hashes['style']}; "
-        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        f"frame-ancestors {ancestors}"
-    )
-
-
-def _errors(app: fastapi.FastAPI) -> None:
-    """Every error has one form."""
-
-    def failure(status: int, reason: str, headers: dict | None = None) -> JSONResponse:
-        return JSONResponse({"success": False, "error": reason}, status, headers)
-
-    @app.exception_handler(Refused)
-    async def refused(_, error: Refused):
-        return failure(error.status, error.reason, error.headers)
-
-    @app.exception_handler(InputError)
-    async def unreadable(_, error: InputError):
-        return failure(422, str(error))
-
-    @app.exception_handler(HTTPException)
-    async def elsewhere(_, error: HTTPException):
-        detail = str(error.detail)
-        if error.status_code == 404:
-            detail = "there is nothing here: the page is at /, the API is described at /docs"
-        return failure(error.status_code, detail, error.headers)
-
-    @app.exception_handler(Exception)
-    async def broken(_request, _error):
-        return failure(500, "something went wrong here: the log has it under the number in X-Request-ID")
+    own, ancestors = "'self'", " ".join(framed_by) or "'none'"
+    for _, inside in re.findall(r"<(script|style)>(.*?)</\1>", html, re.DOTALL):
+        own += f" 'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
+    only = f"default-src 'none'; script-src {own}; style-src {own}; img-src 'self' blob: data:; connect-src 'self'"
+    return f"{only}; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"

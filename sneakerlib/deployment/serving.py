@@ -1,21 +1,23 @@
 """A model folder as a page and an API: one process, no account, no database."""
 
+import contextlib
 import html
 import logging
+import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 
 from sneakerlib import InputError
 from sneakerlib.learning import model_folder
+from sneakerlib.pictures import quietly
 
 PORT = 5000
 CONNECTIONS = 500  # at a time; whoever comes then is told to try again. Against slow ones see README: a proxy
 LEAVE = 10  # seconds that requests under way get when the server is stopped
 
 
-class Server:
+class Server(contextlib.AbstractContextManager):
     """A server in a thread of its own, from the moment it is made until it is stopped.
 
     Args:
@@ -25,7 +27,6 @@ class Server:
         allow_urls: Fetch pictures from the web for whoever asks. Defaults to False.
         allow_hosts: `HOST:PORT` of hosts with a private address that may be fetched from. Defaults to none.
         framed_by: Sites that may show the page in a frame, such as `https://*.example.org`. Defaults to none.
-        waiting: Questions that may wait before the answer is "try again". Defaults to 64.
 
     Attributes:
         address: Where it is found, such as `http://127.0.0.1:5000`.
@@ -37,10 +38,34 @@ class Server:
     Use it in a `with` block, or call `stop()`.
     """
 
-    def __init__(self, model, host: str = "127.0.0.1", port: int = 0, **options):
-        self.desk, self.server, self.socket = _prepare(model, host, port, lambda address: None, **options)
-        self.address, self.port = _address(self.socket), self.socket.getsockname()[1]
-        self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
+    def __init__(self, model, host: str = "127.0.0.1", port: int = 0, allow_urls=False, allow_hosts=(), framed_by=()):
+        model_folder.check(getattr(model, "folder", model))
+        try:
+            import uvicorn
+
+            from sneakerlib.deployment import api, desk
+        except ModuleNotFoundError as error:
+            raise InputError(f"serving needs {error.name}: pip install 'sneakerlib[serve]'") from error
+        with contextlib.ExitStack() as otherwise:  # a taken port is told before the model is loaded
+            opened = otherwise.enter_context(_bound(host, port))
+            self.desk = desk.Desk(model)
+            otherwise.pop_all()
+        self.port = opened.getsockname()[1]
+        self.address = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        config = uvicorn.Config(
+            api.application(self.desk, allow_urls, allow_hosts, framed_by),
+            http="h11",  # cuts off a head of more than 64 KiB
+            limit_concurrency=CONNECTIONS,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,  # the gate writes one that tells less about people
+            server_header=False,
+            timeout_graceful_shutdown=LEAVE,
+        )
+        self.server = uvicorn.Server(config)
+        run = quietly()(self.server.run)  # around all threads that open pictures, see there
+        self.thread = threading.Thread(target=run, args=([opened],), daemon=True)
         self.thread.start()
         while not self.server.started:
             if not self.thread.is_alive():
@@ -53,16 +78,11 @@ class Server:
         self.thread.join()
         self.desk.close()
 
-    def __enter__(self) -> "Server":
-        """Nothing more to do: it runs."""
-        return self
-
     def __exit__(self, *_) -> None:
-        """Stop."""
         self.stop()
 
 
-def serve(model: str | Path, host: str = "127.0.0.1", port: int = PORT, say=print, **options) -> None:
+def serve(model, host: str = "127.0.0.1", port: int = PORT, say=print, **options) -> None:
     """Run a server until Ctrl-C or SIGTERM, which let it finish what it has begun.
 
     Args:
@@ -70,121 +90,66 @@ def serve(model: str | Path, host: str = "127.0.0.1", port: int = PORT, say=prin
         host: See `Server`.
         port: See `Server`. Defaults to 5000.
         say: Is called with the address once it can be asked. Defaults to `print`.
-        options: See `Server`.
+        **options: See `Server`.
     """
-    desk, server, opened = _prepare(model, host, port, say, **options)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log = logging.getLogger("sneakerlib.deployment.serving")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False  # TensorFlow gives the root logger a handler: every line would come twice
-    try:
-        server.run([opened])
-    finally:
-        desk.close()
-        log.removeHandler(handler)
-        log.propagate = True
-
-
-def _prepare(
-    model, host: str, port: int, ready, allow_urls: bool = False, allow_hosts=(), framed_by=(), **options
-) -> tuple:
-    """The desk, the server and its socket: bound first, so that a wrong port is named without waiting for the model."""
-    try:
-        import uvicorn
-
-        from sneakerlib.deployment import api, desk
-    except ModuleNotFoundError as error:
-        if error.name in ("tensorflow", "jax", "torch"):  # what Keras runs on is not among these
-            raise
-        raise InputError(f"serving needs {error.name}: pip install 'sneakerlib[serve]'") from error
-
-    class Stopping(uvicorn.Server):
-        def handle_exit(self, sig, frame) -> None:  # uvicorn would raise the signal again, and not end with 0
-            self.force_exit, self.should_exit = self.should_exit, True
-
-        async def startup(self, sockets=None) -> None:
-            await super().startup(sockets)
-            ready(_address(opened))
-
-    if not isinstance(model, model_folder.Saved):
-        model_folder.check(model)
-    opened = _bound(host, port)
-    try:
-        answering = desk.Desk(model, **options)
-    except BaseException:
-        opened.close()
-        raise
-    app = api.application(answering, allow_urls, allow_hosts, framed_by)
-    config = uvicorn.Config(
-        app,
-        http="h11",  # cuts off a head of more than 64 KiB
-        limit_concurrency=CONNECTIONS,
-        ws="none",
-        log_config=None,
-        access_log=False,  # the gate writes one that tells less about people
-        server_header=False,
-        timeout_graceful_shutdown=LEAVE,
-    )
-    return answering, Stopping(config), opened
+    stopped = threading.Event()
+    with Server(model, host, port, **options) as server:
+        logging.basicConfig(format="%(asctime)s %(message)s", force=True)  # TensorFlow has put its own handler there
+        logging.getLogger(__name__).setLevel(logging.INFO)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        say(server.address)
+        while not stopped.wait(1):
+            if not server.thread.is_alive():
+                raise RuntimeError(f"the server at {server.address} ended by itself: see its log")
 
 
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that has its port but does not listen yet."""
-    if not 0 <= port < 65536:
-        raise InputError(f"there is no port {port}: choose a --port up to 65535, or 0 for a free one")
+    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(family, kind)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(place)
-    except OSError as error:
-        reason = error.strerror or error
+        opened.bind((host, port))
+    except (OSError, OverflowError) as error:
+        opened.close()
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"{host}:{port} cannot be listened on ({reason}): choose another --host or --port") from error
     return opened
 
 
-def _address(opened: socket.socket) -> str:
-    host, port = opened.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def demo(model, most: int = 5):
+def demo(model: str | Path | model_folder.Saved):
     """A button to choose pictures with, and the answers below it: in Colab and Jupyter, without a server.
 
     Args:
         model: A model folder, or one that was loaded with `model_folder.load`.
-        most: Classes that are named. Defaults to 5.
 
     Returns:
         A widget, which shows itself as the last line of a cell.
     """
     import ipywidgets
 
-    saved = model_folder.load(model)
-    button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose pictures")
+    saved, wide = model_folder.load(model), ipywidgets.Layout(width="auto", align_self="flex-start")
+    button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose pictures", layout=wide)
     said = ipywidgets.HTML("A picture stays in this notebook: it is sent to its kernel, and nowhere else.")
 
     def answer(change) -> None:
         given = change["new"]  # ipywidgets 7 has a dictionary, 8 a tuple
         files = given.items() if isinstance(given, dict) else [(file["name"], file) for file in given]
-        said.value = "".join(_told(saved, name, bytes(file["content"]), most) for name, file in files)
+        said.value = "".join(_told(saved, name, bytes(file["content"])) for name, file in files)
 
     button.observe(answer, "value")
     return ipywidgets.VBox([button, said])
 
 
-def _told(saved, name: str, content: bytes, most: int) -> str:
+def _told(saved: model_folder.Saved, name: str, content: bytes) -> str:
     """The answer to one picture as HTML."""
     try:
         ranked = saved.classify(content, name=name, strange=True)
     except InputError as error:
         return f"<p>✗ {html.escape(str(error))}</p>"
-    first = next(iter(ranked))
-    said = "most likely" if saved.sure(ranked) else "not sure, perhaps"
-    rows = [
+    said = f"<b>{html.escape(name)}</b>: {'most likely' if saved.sure(ranked) else 'not sure, perhaps'}"
+    rows = "".join(
         f"<tr><td>{html.escape(label)}</td><td><meter value='{p:.4f}'></meter></td><td>{p:.1%}</td></tr>"
-        for label, p in list(ranked.items())[:most]
-    ]
-    return f"<p><b>{html.escape(name)}</b>: {said} {html.escape(first)}</p><table>{''.join(rows)}</table>"
+        for label, p in list(ranked.items())[:5]  # as the page does
+    )
+    return f"<p>{said} {html.escape(next(iter(ranked)))}</p><table>{rows}</table>"
