@@ -41,7 +41,6 @@ bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/allocator.py 1
 	$(BIN)/python benchmarks/twins.py
-	$(BIN)/python benchmarks/standardise.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
