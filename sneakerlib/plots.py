@@ -43,6 +43,9 @@ class Described(Figure):
         return ". ".join(words)
 
 
+Figure._ipython_display_, Figure.in_words = Described._ipython_display_, Described.in_words  # those of seaborn, too
+
+
 def _axes(width: float, height: float) -> Axes:
     """Axes in a new figure of this size, in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained", FigureClass=Described)[1]

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,6 +38,16 @@ def test_same_seed_same_copy_whatever_was_made_before(picture, name):
     again = [np.asarray(augment.changed(picture, other, seed)) for seed in reversed(range(6))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert len({copy.tobytes() for copy in first}) > 3
+
+
+def test_notebook_02_builds_the_standard_recipe(picture):
+    book = json.loads((Path(__file__).parent.parent / "notebooks/02_cleaning.ipynb").read_text(encoding="utf-8"))
+    (cell,) = ["".join(cell["source"]) for cell in book["cells"] if "iaa.Sequential" in "".join(cell["source"])]
+    inline = {"iaa": augment.iaa}
+    exec(cell, inline)
+    for seed in range(10):
+        copies = [augment.changed(picture, way, seed) for way in (inline["changes"], augment.recipe("standard"))]
+        assert copies[0].tobytes() == copies[1].tobytes()
 
 
 @pytest.fixture(scope="module")

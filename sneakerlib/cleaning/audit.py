@@ -53,23 +53,20 @@ def audit(
         evidence = [f"{row.score:.1f}, limit {row.limit:.1f}" for row in strange.itertuples()]
         found.append(_say(strange, "off-topic", 1 - strange.limit / (2 * strange.score), evidence))
     table = pd.DataFrame([finding for some in found for finding in some], columns=COLUMNS)
-    pair = [min(row.path, row.evidence or row.path) for row in table.itertuples()]  # twins side by side
-    table = table.assign(score=table.score.astype(float).round(3), pair=pair)
-    table = table.sort_values(["issue", "score", "pair", "path"], ascending=[True, False, True, True], kind="stable")
-    return table.drop(columns="pair").reset_index(drop=True)
+    table = table.assign(score=table.score.astype(float).round(3))
+    order = ["issue", "score", "group", "path"]  # twins side by side
+    return table.sort_values(order, ascending=[True, False, True, True], ignore_index=True)
 
 
-def _say(rows: pd.DataFrame, issue: str, score, evidence, group="") -> list[dict]:
+def _say(rows: pd.DataFrame, issue, score, evidence, group="") -> list[dict]:
     said = {"path": rows.path, "label": rows.label, "issue": issue, "score": score, "evidence": evidence}
     return pd.DataFrame(said | {"group": group}, index=rows.index).to_dict("records")
 
 
 def _files(rows: pd.DataFrame, good: pd.DataFrame) -> Iterator[list[dict]]:
     """What is wrong with the files themselves."""
-    bad = rows.drop(good.index)
-    no_picture, side = bad.error.eq("not a picture"), good[["width", "height"]].min(axis=1)
-    yield _say(bad[no_picture], "not-a-picture", 1, bad.error)
-    yield _say(bad[~no_picture], "unreadable", 1, bad.error)
+    bad, side = rows.drop(good.index), good[["width", "height"]].min(axis=1)
+    yield _say(bad, np.where(bad.error.eq("not a picture"), "not-a-picture", "unreadable"), 1, bad.error)
     yield _say(good[good.animated.eq(True)], "animated", 0.1, "only its first picture is used")
     yield _say(good[good.profile.eq(True)], "colour-profile", 0.1, "broken")
     yield _say(good[good.turned.eq(True)], "exif-rotated", 0.1, "EXIF")
@@ -90,13 +87,12 @@ def _copies(good: pd.DataFrame) -> Iterator[list[dict]]:
 
 def _near(distinct: pd.DataFrame) -> Iterator[list[dict]]:
     """Pictures that look the same though their files differ; contradictory too if one group has two labels."""
-    if distinct.empty:
-        return
-    hash_, fine, thumbnail = (
-        np.frombuffer(bytes.fromhex("".join(distinct[column])), np.uint8).reshape(len(distinct), -1)
-        for column in ("hash", "fine", "thumbnail")
-    )
-    found = twins.find(hash_.view(">u8").ravel().astype(np.uint64), fine, thumbnail).set_index(distinct.index)
+    hashes = np.array([int(digits, 16) for digits in distinct["hash"]], np.uint64)
+    others = [
+        np.frombuffer(bytes.fromhex("".join(distinct[column])), np.uint8).reshape(-1, size)
+        for column, size in (("fine", 32), ("thumbnail", 192))  # bytes
+    ]
+    found = twins.find(hashes, *others).set_index(distinct.index)
     group = distinct.groupby(found.group).sha256.transform("min").str[:12]
     distinct = distinct.assign(group=group, twin=distinct.path.to_numpy()[found.nearest], score=1 - found.bits / 64)
     pairs = distinct[found.nearest != np.arange(len(distinct))]
@@ -162,10 +158,9 @@ def summary(findings: pd.DataFrame, rules: dict[str, str] = RULES) -> pd.DataFra
     """Count the findings: one row per issue with the number of pictures, what is done about them and what it means."""
     means = {"drop": "set aside", "quarantine": "set aside until you decide", "fix": "put right on reading"}
     counts = findings.groupby("issue").path.nunique().rename("pictures").reset_index()
-    action = counts.issue.map(rules)
-    meaning = action.map(means).fillna("used all the same")
-    meaning = meaning.where(counts.issue.ne("near-duplicate"), "kept together in one split")
-    return counts.assign(action=action, decision=meaning)
+    counts["action"] = counts.issue.map(rules)
+    meaning = counts.action.map(means | {"ignore": "used all the same"})
+    return counts.assign(decision=meaning.where(counts.issue.ne("near-duplicate"), "kept together in one split"))
 
 
 def prepare(

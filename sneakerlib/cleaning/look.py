@@ -5,7 +5,7 @@ import json
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -47,7 +47,11 @@ def look(file: Path) -> dict:
         picture = open_rgb(file, longest=LONGEST)
         with quietly(), Image.open(file) as image:
             turned, animated = image.getexif().get(EXIF_ORIENTATION, 1) != 1, getattr(image, "is_animated", False)
-            seen = {"error": "", "turned": turned, "animated": animated, "profile": _broken_profile(image)}
+            profile = image.info.get("icc_profile")
+            broken = bool(profile)
+            with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
+                broken = broken and ImageCms.ImageCmsProfile(io.BytesIO(profile)) is None  # it is read, or raises
+            seen = {"error": "", "turned": turned, "animated": animated, "profile": broken}
             seen |= MEASURES["odd_aspect_ratio"].calculate(image)
     except InputError as error:
         return {"error": str(error).partition(" (")[2].rpartition(")")[0] or CLOSED}
@@ -57,15 +61,6 @@ def look(file: Path) -> dict:
     thumbnail = picture.resize((THUMBNAIL, THUMBNAIL), Image.BOX).tobytes().hex()
     hashes = {"hash": str(imagehash.phash(picture)), "fine": str(imagehash.phash(picture, hash_size=16))}
     return seen | hashes | {"thumbnail": thumbnail}
-
-
-def _broken_profile(image: Image.Image) -> bool:
-    try:
-        content = image.info.get("icc_profile")
-        ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(content))) if content else None
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return True
-    return False
 
 
 def looks(catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool = True) -> pd.DataFrame:
