@@ -34,7 +34,7 @@ iaa.ElasticTransformation._generate_shift_maps = classmethod(
 
 RECIPES = {
     "standard": [  # what an earlier library of ours offered; notebook 02 shows it part by part
-        iaa.Fliplr(0.5),
+        iaa.Sometimes(0.5, iaa.Fliplr(1)),
         iaa.Sometimes(0.3, iaa.ElasticTransformation(alpha=(0, 30), sigma=5, mode="nearest")),
         iaa.Sometimes(0.5, iaa.Affine(rotate=(-15, 15), mode="edge")),
         iaa.Sometimes(0.5, iaa.Affine(scale={"x": (0.9, 1.1), "y": (0.9, 1.1)}, mode="edge")),
