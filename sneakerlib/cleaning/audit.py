@@ -41,8 +41,7 @@ def audit(
     """
     from sneakerlib.cleaning import look  # late: cleanvision takes its time to load, and may not be needed
 
-    seen = look.looks(catalog, cache, progress)
-    rows = catalog[["path", "label", "sha256", "width", "height", "mode"]].join(seen)
+    rows = catalog[["path", "label", "sha256", "width", "height", "mode"]].join(look.looks(catalog, cache, progress))
     good = rows[rows.error.eq("")]
     distinct = good.drop_duplicates("sha256")
     found = [*_files(rows, good), *_copies(good), *_near(distinct)]
@@ -54,8 +53,8 @@ def audit(
         found.append(_say(strange, "off-topic", 1 - strange.limit / (2 * strange.score), evidence))
     table = pd.DataFrame([finding for some in found for finding in some], columns=COLUMNS)
     table = table.assign(score=table.score.astype(float).round(3))
-    order = ["issue", "score", "group", "path"]  # twins side by side
-    return table.sort_values(order, ascending=[True, False, True, True], ignore_index=True)
+    order = {"issue": True, "score": False, "group": True, "path": True}  # ascending; twins stand side by side
+    return table.sort_values(list(order), ascending=list(order.values()), ignore_index=True)
 
 
 def _say(rows: pd.DataFrame, issue, score, evidence, group="") -> list[dict]:

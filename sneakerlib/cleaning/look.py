@@ -47,20 +47,17 @@ def look(file: Path) -> dict:
         picture = open_rgb(file, longest=LONGEST)
         with quietly(), Image.open(file) as image:
             turned, animated = image.getexif().get(EXIF_ORIENTATION, 1) != 1, getattr(image, "is_animated", False)
-            profile = image.info.get("icc_profile")
-            broken = bool(profile)
-            with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
-                broken = broken and ImageCms.ImageCmsProfile(io.BytesIO(profile)) is None  # it is read, or raises
-            seen = {"error": "", "turned": turned, "animated": animated, "profile": broken}
+            seen = {"error": "", "turned": turned, "animated": animated, "profile": "icc_profile" in image.info}
+            with suppress(KeyError, ImageCms.PyCMSError, OSError, TypeError, ValueError):
+                seen["profile"] = not ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))  # or it raises
             seen |= MEASURES["odd_aspect_ratio"].calculate(image)
     except InputError as error:
         return {"error": str(error).partition(" (")[2].rpartition(")")[0] or CLOSED}
     picture.thumbnail((LONGEST, LONGEST))
     for theirs in ("dark", "blurry", "low_information"):  # what is measured for "dark" serves "light" as well
         seen |= {name: float(value) for name, value in MEASURES[theirs].calculate(picture).items()}
-    thumbnail = picture.resize((THUMBNAIL, THUMBNAIL), Image.BOX).tobytes().hex()
-    hashes = {"hash": str(imagehash.phash(picture)), "fine": str(imagehash.phash(picture, hash_size=16))}
-    return seen | hashes | {"thumbnail": thumbnail}
+    seen |= {"hash": str(imagehash.phash(picture)), "fine": str(imagehash.phash(picture, hash_size=16))}
+    return seen | {"thumbnail": picture.resize((THUMBNAIL, THUMBNAIL), Image.BOX).tobytes().hex()}
 
 
 def looks(catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool = True) -> pd.DataFrame:
