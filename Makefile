@@ -38,10 +38,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/inference.py
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python benchmarks/allocator.py 1
 	$(BIN)/python benchmarks/twins.py
-	$(BIN)/python benchmarks/standardise.py
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \

@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 from sneakerlib import catalog, evaluation
 from sneakerlib.cleaning import audit
 from sneakerlib.learning import model_folder
-from sneakerlib.learning.engines import features
+from sneakerlib.learning.features import features
 from sneakerlib.sample import dataset
 
 NOTEBOOK = "05_confusion_matrices"

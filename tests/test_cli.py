@@ -68,7 +68,7 @@ def test_audit_counts_and_writes_findings(shoes, tmp_path, capsys):
 
 def test_an_audit_without_features_needs_no_network(shoes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sneakerlib.cleaning.off_topic.FEWEST", 20)
-    monkeypatch.setattr("sneakerlib.learning.engines.engine", lambda *_: pytest.fail("a network was asked"))
+    monkeypatch.setattr("sneakerlib.learning.features.engine", lambda *_: pytest.fail("a network was asked"))
     monkeypatch.setenv("SNEAKERLIB_CACHE", str(tmp_path))
     assert "off-topic" not in answer(capsys, "audit", shoes, "--no-features")["findings"]
     answer(capsys, "split", shoes, "--no-features", "--out", tmp_path / "c.csv")

@@ -41,16 +41,16 @@ def test_the_order_of_the_rows_does_not_matter(crowd):
     assert np.allclose(other.score, one[turned], rtol=1e-3)
 
 
-def test_of_few_pictures_nothing_is_said(crowd):
-    features, labels, keys = crowd
-    judged = off_topic.judge(features[-50:], labels[-50:], keys[-50:])
-    assert not judged.wrong.any()
-    assert judged.index.equals(keys.index[-50:])
+def test_of_few_pictures_nothing_is_said_and_no_network_asked(fresh, monkeypatch, tmp_path):
+    monkeypatch.setattr(off_topic, "features", lambda *_, **__: pytest.fail("a network was asked"))
+    assert "off-topic" not in set(audit.audit(fresh, cache=tmp_path, progress=False).issue)
+    monkeypatch.setattr(off_topic, "FEWEST", len(fresh))
+    with pytest.raises(pytest.fail.Exception):
+        audit.audit(fresh, cache=tmp_path, progress=False)
 
 
 def test_more_pictures_than_are_compared_with(crowd, monkeypatch):
     monkeypatch.setattr(off_topic, "REFERENCE", 120)
-    monkeypatch.setattr(off_topic, "PORTION", 50)
     assert off_topic.judge(*crowd).wrong[-4:].all()
 
 

@@ -30,6 +30,18 @@ ROWS: dict[str, list[str]] = {
         r"TestClient\(app",
         r"serving\.Server\(",
     ],
+    "02_cleaning": [
+        r"\.duplicated\(\"sha256\"",
+        r"groupby\(\"sha256\"\)\.label\.nunique\(\)",
+        r"imagehash\.phash\(",
+        r"audit\.audit\(",
+        r"StratifiedGroupKFold\(",
+        r"StratifiedKFold\(",
+        r"sns\.countplot\(",
+        r"iaa\.Sequential\(",
+        r"TSNE\(",
+        r"prepare\(pictures, run\.folder / \"prepared\"\)",
+    ],
 }
 
 

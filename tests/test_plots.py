@@ -140,6 +140,9 @@ def test_a_figure_says_in_words_what_it_shows(predictions, table):
     rows = table[table.issue.eq("")].head(2)
     gallery = plots.gallery(rows, pd.Series(["one\nline", "two"], rows.index), title="Two pictures")
     assert gallery.figure.in_words() == "Two pictures; one line; two"
+    by_seaborn = sns.countplot(table, y="label", ax=plt.figure().subplots())
+    by_seaborn.set(title="Pictures", xlabel="pictures", ylabel="class")
+    assert by_seaborn.figure.in_words() == "Pictures. across: pictures. upwards: class"
 
 
 def test_gains_are_drawn_as_they_were_compared(predictions, tmp_path):

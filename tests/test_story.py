@@ -49,6 +49,11 @@ def test_the_audit_found_what_was_planted(scores):
     assert judged["off-topic"]["precision"] >= 0.80
 
 
+def test_a_careless_split_flatters(scores):
+    leak = json.loads((RESULTS / "02_cleaning.json").read_text())["leak"]
+    assert leak["five copies of each"]["drawn by lot"] >= leak["five copies of each"]["whole groups"] + 0.3
+
+
 def test_the_review_found_what_was_planted():
     if not (RESULTS / "06_misclassified_images.json").exists():
         pytest.skip("there is no finished runs/default: `make run` first")

@@ -1,23 +1,19 @@
 """Pictures of something else: far from their class, and from every class, in the space of a network's features."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import median_abs_deviation
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
 from sklearn.neighbors import LocalOutlierFactor
 
-from sneakerlib.cleaning.look import Remembered
 from sneakerlib.learning.features import features
-from sneakerlib.runs import cache_folder
 
-VERSION = 1  # of the judgement; raise it when anything here changes
 NEAREST, NEIGHBOURS = 10, 20  # a search may bring ten boxes of one kind: they must not vouch for each other
 FEWEST = 100  # pictures: with fewer, nothing can be said of what is usual
 REFERENCE = 1000  # pictures that the others are compared with: the work grows with their number, not with its square
-PORTION = 4096  # pictures worked on at a time: memory stays flat
 DIRECTIONS = 30  # of the features, in which the spread of the classes is measured
 # Scores of ordinary pictures are taken to fall off exponentially from their median on, as fast as they do from there to
 # the 90th percentile; the limit is what one of 500 ordinary pictures would exceed. The three signs and these numbers
@@ -26,30 +22,10 @@ DIRECTIONS = 30  # of the features, in which the spread of the classes is measur
 MEDIAN, HIGH, RARE = 0.5, 0.9, 1 / 500
 
 
-def find(
-    catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool = True
-) -> dict[str, tuple[float, float]]:
-    """Look for pictures of something else.
-
-    Args:
-        catalog: Rows of pictures that can be read, each content once.
-        cache: Folder of features and earlier judgements. Defaults to the user's cache folder.
-        progress: Show a bar. Defaults to True.
-
-    Returns:
-        Score and limit of each picture that is off topic, by its content's hash; empty for fewer than 100 pictures.
-    """
-    if len(catalog) < FEWEST:
-        return {}
-    memory = Remembered(Path(cache or cache_folder()) / "offtopic.sqlite", VERSION)
-    whole = hashlib.sha256("".join(sorted(catalog.sha256 + catalog.label)).encode()).hexdigest()
-    known = memory.get([whole])
-    if not known:
-        judged = judge(features(catalog, cache=cache, progress=progress), catalog.label, catalog.sha256)
-        wrong = judged[judged.wrong]
-        known = {whole: dict(zip(catalog.sha256[judged.wrong], zip(wrong.score, wrong.limit)))}
-        memory.put(known)
-    return known[whole]
+def find(catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool = True) -> pd.DataFrame:
+    """The pictures of something else among these, which can be read, each content once: score and limit by sha256."""
+    judged = judge(features(catalog, cache=cache, progress=progress), catalog.label, catalog.sha256)
+    return judged.set_axis(catalog.sha256)[judged.wrong.to_numpy()]
 
 
 def judge(features: np.ndarray, labels: pd.Series, keys: pd.Series) -> pd.DataFrame:
@@ -61,65 +37,35 @@ def judge(features: np.ndarray, labels: pd.Series, keys: pd.Series) -> pd.DataFr
     the spread within classes (Mahalanobis distance, Lee et al. 2018, "A Simple Unified Framework for Detecting
     Out-of-Distribution Samples"). A picture near another class than its own is a wrong label, not another topic.
 
-    Args:
-        features: Array of shape (pictures, channels): ReLU activations, averaged over positions.
-        labels: The class of each picture.
-        keys: One per picture, such as its hash. They decide, whatever the order, which pictures are the reference.
-
-    Returns:
-        One row per picture, with the index of `keys`: score, limit (the score from which on a picture is off topic; the
-        same for all) and wrong (bool).
+    Takes ReLU activations, averaged over positions, of shape (pictures, channels). The keys, such as hashes, decide
+    which pictures are the reference, whatever the order. Gives, with the index of `keys`: score, limit (the score from
+    which on a picture is off topic; the same for all) and wrong (bool).
     """
-    if len(features) < FEWEST:
-        return pd.DataFrame({"score": 0.0, "limit": np.inf, "wrong": False}, index=keys.index)
+    unit = np.sqrt(np.maximum(features, 0))  # or a few loud channels would decide alone
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)  # or the pictures with many edges would
     reference = np.argsort(keys.to_numpy(str), kind="stable")[:REFERENCE]  # hashes: as good as drawn by lot
-    signs = [*_neighbours(features, reference), _class_distance(features, labels.to_numpy(), reference)]
-    score = sum(_standard(sign) for sign in signs)
+    signs = [*_neighbours(unit, reference), _class_distance(unit, labels.to_numpy(), reference)]
+    spread = [max(median_abs_deviation(sign, scale="normal"), 1e-12) for sign in signs]
+    score = sum((sign - np.median(sign)) / scale for sign, scale in zip(signs, spread, strict=True))
     median, high = np.quantile(score, [MEDIAN, HIGH])
-    decay = (high - median) / np.log((1 - MEDIAN) / (1 - HIGH))
-    limit = median + decay * np.log((1 - MEDIAN) / RARE)
+    limit = median + (high - median) * np.log((1 - MEDIAN) / RARE) / np.log((1 - MEDIAN) / (1 - HIGH))
     return pd.DataFrame({"score": score, "limit": limit, "wrong": score >= limit}, index=keys.index)
 
 
-def _unit(features: np.ndarray) -> np.ndarray:
-    """Square roots, or a few loud channels would decide alone; of length 1, or the pictures with many edges would."""
-    roots = np.sqrt(np.maximum(features, 0))
-    return roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12)
-
-
-def _portions(rows: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(rows, -(-len(rows) // PORTION))
-
-
-def _neighbours(features: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _neighbours(unit: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean squared distance of every picture to the nearest of the reference, and its local outlier factor there."""
-    near = LocalOutlierFactor(NEIGHBOURS, algorithm="brute", novelty=True).fit(_unit(features[reference]))
-    distance, factor = np.empty((2, len(features)))
-    factor[reference] = -near.negative_outlier_factor_
-    distance[reference] = np.square(near.kneighbors(n_neighbors=NEAREST)[0]).mean(axis=1)
-    others = np.setdiff1d(np.arange(len(features)), reference)
-    for rows in _portions(others) if len(others) else ():
-        unit = _unit(features[rows])
-        factor[rows] = -near.score_samples(unit)
-        distance[rows] = np.square(near.kneighbors(unit, NEAREST)[0]).mean(axis=1)
-    return distance, factor
+    near = LocalOutlierFactor(NEIGHBOURS, algorithm="brute", novelty=True).fit(unit[reference])
+    distance, factor = np.empty((len(unit), NEAREST)), np.empty(len(unit))
+    distance[reference], factor[reference] = near.kneighbors(n_neighbors=NEAREST)[0], near.negative_outlier_factor_
+    if len(others := np.setdiff1d(np.arange(len(unit)), reference)):
+        distance[others], factor[others] = near.kneighbors(unit[others], NEAREST)[0], near.score_samples(unit[others])
+    return np.square(distance).mean(axis=1), -factor
 
 
-def _class_distance(features: np.ndarray, labels: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _class_distance(unit: np.ndarray, labels: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Mahalanobis distance to the nearest class mean."""
-    directions = min(DIRECTIONS, len(reference), features.shape[1])
-    space = PCA(directions, random_state=0).fit(_unit(features[reference]))
-    rows = np.arange(len(features))
-    place = pd.DataFrame(np.concatenate([space.transform(_unit(features[portion])) for portion in _portions(rows)]))
+    space = PCA(min(DIRECTIONS, len(reference), unit.shape[1]), random_state=0).fit(unit[reference])
+    place = pd.DataFrame(space.transform(unit))
     means = place.groupby(labels).mean()
     spread = LedoitWolf(assume_centered=True).fit(place - means.loc[labels].to_numpy())
-    nearest = np.full(len(features), np.inf)
-    for mean in means.to_numpy():
-        nearest = np.minimum(nearest, spread.mahalanobis(place.to_numpy() - mean))
-    return np.sqrt(nearest)
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    """In robust standard deviations (1.4826 median absolute deviations) from the median."""
-    away = values - np.median(values)
-    return away / max(1.4826 * np.median(np.abs(away)), 1e-12)
+    return np.sqrt(np.min([spread.mahalanobis(place.to_numpy() - mean) for mean in means.to_numpy()], axis=0))

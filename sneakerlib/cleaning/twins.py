@@ -1,9 +1,10 @@
 """Find pictures that look the same among a million, by comparing perceptual hashes without comparing all pairs."""
 
+from collections.abc import Iterator
 from itertools import combinations, pairwise
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -14,96 +15,51 @@ from scipy.sparse.csgraph import connected_components
 BITS, FINE_BITS, LEVELS = 8, 32, 8.0
 # Hashes that differ in at most 8 of 64 bits agree in at least 3 of 11 bands (pigeonhole), so it suffices to compare
 # those that agree in some 3 bands: 165 sorts. Fewer bands would compare chance neighbours; more would take more sorts.
-BANDS = BITS + 3
-AGREE = BANDS - BITS
+AGREE = 3
+EDGES = np.linspace(0, 64, BITS + AGREE + 1).astype(int).tolist()
+BANDS = [(1 << high) - (1 << low) for low, high in pairwise(EDGES)]
 
 
-class Twins(NamedTuple):
-    """What `find` says of each hash.
-
-    Attributes:
-        group: Array of shape (n,), int: equal for hashes that are joined by a chain of twins.
-        nearest: Array of shape (n,), int: position of the most similar twin; its own where there is none.
-        bits: Array of shape (n,), int: in how many bits that one differs; 0 where there is none.
-    """
-
-    group: np.ndarray
-    nearest: np.ndarray
-    bits: np.ndarray
-
-
-def find(hashes: np.ndarray, fine: np.ndarray | None = None, thumbnails: np.ndarray | None = None) -> Twins:
+def find(hashes: np.ndarray, fine: np.ndarray | None = None, thumbnails: np.ndarray | None = None) -> pd.DataFrame:
     """Join the pictures whose hashes differ in at most `BITS` bits, if finer hashes and thumbnails agree as well.
 
-    Args:
-        hashes: Array of shape (n,), uint64.
-        fine: Array of shape (n, m), uint8: the bits of a finer hash, packed. Defaults to none.
-        thumbnails: Array of shape (n, k), uint8. Defaults to none.
+    Takes arrays of n uint64, of (n, m) and (n, k) uint8 (the bits of a finer hash, packed; thumbnails). Gives a row per
+    hash: group (equal for all that are joined by a chain of twins), nearest (position of the most similar twin, its own
+    where there is none) and bits (in how many that one differs).
 
     >>> find(np.array([0b1111, 0b1110, 2**64 - 1], np.uint64)).group.tolist()
     [0, 0, 1]
     """
-    hashes = np.asarray(hashes, np.uint64)
-    group = np.arange(len(hashes))
-    nearest, bits = group.copy(), np.full(len(hashes), BITS + 1)
-    for mask in _masks():
-        for one, other, differ in _pairs(hashes, mask):
+    count, none = len(hashes), np.empty((2, 0), int)
+    one, other = pairs = np.concatenate([none, *_pairs(hashes, fine, thumbnails)], axis=1)
+    links = coo_array((np.ones(len(one), bool), (one, other)), shape=(count, count))
+    here, there = np.concatenate([pairs, pairs[::-1]], axis=1)
+    order = np.lexsort((there, np.bitwise_count(hashes[here] ^ hashes[there]), here))  # of equals, the first
+    at, best = np.unique(here[order], return_index=True)
+    nearest = np.arange(count)
+    nearest[at] = there[order][best]
+    bits = np.bitwise_count(hashes ^ hashes[nearest])
+    return pd.DataFrame({"group": connected_components(links, directed=False)[1], "nearest": nearest, "bits": bits})
+
+
+def _pairs(hashes: np.ndarray, fine: np.ndarray | None, thumbnails: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Positions of twins, of shape (2, pairs), in portions; each pair under the first bands that it agrees in."""
+    for chosen in combinations(range(len(BANDS)), AGREE):
+        keys = hashes & np.uint64(sum(BANDS[at] for at in chosen))
+        before = np.array([BANDS[at] for at in range(chosen[-1]) if at not in chosen], np.uint64)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        left, step = np.flatnonzero(keys[1:] == keys[:-1]), 1  # in sorted order, equal keys stand side by side
+        while len(left):
+            pair = order[np.stack([left, left + step])]
+            differ = hashes[pair[0]] ^ hashes[pair[1]]
+            pair = pair[:, (np.bitwise_count(differ) <= BITS) & (differ[:, None] & before).all(axis=1)]
             if fine is not None:
-                alike = np.bitwise_count(fine[one] ^ fine[other]).sum(axis=1) <= FINE_BITS
-                one, other, differ = one[alike], other[alike], differ[alike]
+                pair = pair[:, np.bitwise_count(fine[pair[0]] ^ fine[pair[1]]).sum(axis=1) <= FINE_BITS]
             if thumbnails is not None:
-                alike = _levels(thumbnails, one, other) <= LEVELS
-                one, other, differ = one[alike], other[alike], differ[alike]
-            for here, there in ((one, other), (other, one)):
-                _note_nearest(nearest, bits, here, there, differ)
-            group = _joined(group, one, other)
-    return Twins(group, nearest, np.where(nearest == np.arange(len(hashes)), 0, bits))
-
-
-def _levels(thumbnails: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How much pairs of thumbnails differ on average."""
-    differ = thumbnails[one].astype(np.int16) - thumbnails[other]
-    return np.abs(differ).mean(axis=1)
-
-
-def _masks():
-    """Every choice of `AGREE` bands, as the bits that belong to it."""
-    edges = np.linspace(0, 64, BANDS + 1).astype(int)
-    bands = [((1 << high) - (1 << low)) for low, high in pairwise(edges)]
-    return [np.uint64(sum(chosen)) for chosen in combinations(bands, AGREE)]
-
-
-def _pairs(codes: np.ndarray, mask: np.uint64):
-    """Twins among the codes that agree under a mask, in portions: positions of both, and the bits that differ."""
-    keys = codes & mask
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    left = np.flatnonzero(keys[1:] == keys[:-1])  # in sorted order, equal keys stand side by side
-    step = 1
-    while len(left):
-        one, other = order[left], order[left + step]
-        differ = np.bitwise_count(codes[one] ^ codes[other])
-        close = differ <= BITS
-        yield one[close], other[close], differ[close].astype(int)
-        step += 1
-        left = left[left + step < len(keys)]
-        left = left[keys[left + step] == keys[left]]
-
-
-def _note_nearest(nearest, bits, here, there, differ) -> None:
-    """Keep the most similar twin of each; among equals the first in the order of the hashes, whatever comes first."""
-    order = np.lexsort((there, differ, here))
-    here, there, differ = here[order], there[order], differ[order]
-    best = np.flatnonzero(np.r_[True, here[1:] != here[:-1]]) if len(here) else order
-    here, there, differ = here[best], there[best], differ[best]
-    better = (differ < bits[here]) | ((differ == bits[here]) & (there < nearest[here]))
-    nearest[here[better]], bits[here[better]] = there[better], differ[better]
-
-
-def _joined(group: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    apart = group[one] != group[other]
-    if not apart.any():
-        return group
-    size = len(group)
-    links = coo_array((np.ones(apart.sum(), bool), (group[one[apart]], group[other[apart]])), shape=(size, size))
-    return connected_components(links, directed=False)[1][group]
+                levels = np.abs(thumbnails[pair[0]].astype(np.int16) - thumbnails[pair[1]])
+                pair = pair[:, levels.mean(axis=1) <= LEVELS]
+            yield pair
+            step += 1
+            left = left[left + step < len(keys)]
+            left = left[keys[left + step] == keys[left]]
