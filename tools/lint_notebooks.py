@@ -12,7 +12,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 BADGE = "https://colab.research.google.com/github/sneakerlib/sneakerlib/blob/main/"
 LINES = range(60, 201)  # of code in a notebook: less says too little, more cannot be stepped through in a sitting
-MEDIAN, LONGEST, FUNCTION = 5, 20, 10  # lines of a cell in the middle, of the longest cell, of a function
+MEDIAN, LONGEST, FUNCTION = 5, 25, 25  # lines of a cell in the middle, of the longest cell, of a function
 
 
 def lint(notebook: Path, root: Path | None = None) -> list[str]:
