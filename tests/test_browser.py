@@ -7,8 +7,7 @@ from test_collect import terms
 
 from sneakerlib import InputError
 from sneakerlib.scraping import browser, collect, sources
-from sneakerlib.scraping.addresses import FetchError
-from sneakerlib.scraping.web import Web
+from sneakerlib.scraping.web import FetchError, Web
 
 PAGE = """<!doctype html><title>Results</title><style>img { display: block; width: 300px; height: 400px }</style>
 <header><img id="logo" src="/logo.jpg" style="width:20px;height:20px"><a href="/elsewhere">Read more</a></header>

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import random
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
+from PIL import Image
 from servers import http, jpeg, jsonic, serve
 
 from sneakerlib import InputError, catalog, cli
@@ -47,6 +50,26 @@ def pictures(path, query, server, socket):
     """One picture per number in the path."""
     digits = "".join(filter(str.isdigit, path))
     return http(jpeg(int(digits))) if digits else http(b"", 404)
+
+
+def test_the_collector_does_what_notebook_01_does_by_hand(shoes, tmp_path):
+    """A result that cannot be decoded by hand is not collected; any other with the same hash, size and origin."""
+    by_hand = {}
+    with loopback.search_service(shoes) as service:
+        rows = [("aero", "aero", 1000)]
+        found = collect.collect(terms(*rows, source="sample"), tmp_path, service=service, progress=False).catalog
+        pages = [requests.get(f"{service}/search", params={"q": "aero", "page": page}, timeout=10) for page in (1, 2)]
+        for result in [result for page in pages for result in page.json()["results"]]:
+            content = requests.get(result["url"], timeout=10).content
+            try:
+                picture = Image.open(io.BytesIO(content))
+                picture.load()
+            except OSError:
+                continue
+            origin = (result["id"], result["licence"], result["creator"])
+            by_hand.setdefault(hashlib.sha256(content).hexdigest(), (picture.width, picture.height, *origin))
+    columns = ["width", "height", "source_url", "licence", "creator"]
+    assert dict(zip(found.sha256, found[columns].itertuples(index=False, name=None), strict=True)) == by_hand
 
 
 def test_collecting_keeps_content_and_origin(shoes, tmp_path):

@@ -42,6 +42,15 @@ ROWS: dict[str, list[str]] = {
         r"TSNE\(",
         r"prepare\(pictures, run\.folder / \"prepared\"\)",
     ],
+    "01_scraping": [
+        r"requests\.get\(.*params=.*timeout=.*\)\.json\(\)",
+        r"Image\.open\(",
+        r"\.load\(\)",
+        r"hashlib\.sha256\(content\)\.hexdigest\(\)",
+        r"\"licence\": result\[\"licence\"\]",
+        r"collect\.collect\(",
+        r"sns\.countplot\(",
+    ],
 }
 
 

@@ -17,7 +17,6 @@ import pytest
 from servers import http, jpeg, jsonic, serve
 
 from sneakerlib import cli
-from sneakerlib.scraping.web import Web
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -75,8 +74,8 @@ def internet(monkeypatch):
     with serve(openverse) as server:
         monkeypatch.setattr("sneakerlib.scraping.sources.Openverse.address", server.address)
         monkeypatch.setattr("sneakerlib.scraping.sources.Openverse.pause", 0)
-        monkeypatch.setattr("sneakerlib.scraping.web.is_public", lambda address: True)
-        monkeypatch.setitem(Web.__init__.__kwdefaults__, "delay", 0)
+        monkeypatch.setattr("sneakerlib.scraping.manners.is_public", lambda address: True)
+        monkeypatch.setattr("sneakerlib.scraping.web.DELAY", 0)
         yield server
 
 

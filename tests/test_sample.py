@@ -13,8 +13,7 @@ from sneakerlib.pictures import fit, open_rgb
 from sneakerlib.sample import dataset, loopback
 from sneakerlib.sample.drawing import MODELS
 from sneakerlib.sample.studio import off_topic, photograph
-from sneakerlib.scraping.addresses import FetchError
-from sneakerlib.scraping.web import Web
+from sneakerlib.scraping.web import FetchError, Web
 
 
 def bytes_of(folder: Path) -> dict:

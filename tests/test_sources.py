@@ -6,9 +6,8 @@ from servers import http, jpeg, jsonic, serve
 from sneakerlib import InputError
 from sneakerlib.sample import dataset, loopback
 from sneakerlib.scraping import sources
-from sneakerlib.scraping.addresses import FetchError
 from sneakerlib.scraping.licences import licence
-from sneakerlib.scraping.web import Web
+from sneakerlib.scraping.web import FetchError, Web
 
 
 def openverse_result(number):
@@ -244,7 +243,7 @@ def test_addresses_come_from_the_query_or_a_file(tmp_path):
         assert [candidate.url for candidate in urls.search("list.txt", 2)] == ["http://a/1.jpg", "http://a/2.jpg"]
         assert [candidate.url for candidate in urls.search("http://a/x.jpg", 9)] == ["http://a/x.jpg"]
         with pytest.raises(InputError, match=r"there is no file .*nowhere\.txt"):
-            sources.Urls.check(["list.txt", "nowhere.txt"], tmp_path)
+            urls.check(["list.txt", "nowhere.txt"])
 
 
 @pytest.mark.parametrize("query", ["bolt", "Air Jordan 2", "Nike Air Jordan II sneaker"])

@@ -7,8 +7,8 @@ import pytest
 from servers import HOSTILE, hostile, http, jpeg, redirect, serve
 
 from sneakerlib import InputError
-from sneakerlib.scraping.addresses import FetchError, is_public
-from sneakerlib.scraping.web import Web, content, fetch
+from sneakerlib.scraping.manners import is_public
+from sneakerlib.scraping.web import FetchError, Web, content
 
 MEASURED = """
 import json, sys, pandas as pd
@@ -93,15 +93,15 @@ def test_which_addresses_are_public(address, public):
 def test_loopback_is_refused_however_it_is_written(host):
     with serve(lambda *_: http(jpeg(0))) as server:
         with pytest.raises(FetchError, match=r"not a public address|against the rules|cannot be reached"):
-            fetch(f"http://{host}:{server.server_address[1]}/a.jpg")
+            content(f"http://{host}:{server.server_address[1]}/a.jpg")
         assert not server.asked
 
 
 def test_one_allowed_host_does_not_open_another():
     with serve(lambda *_: http(jpeg(0))) as one, serve(lambda *_: http(jpeg(0))) as two:
-        assert fetch(f"{one.address}/a", [one.host]) == jpeg(0)
+        assert content(f"{one.address}/a", [one.host]) == jpeg(0)
         with pytest.raises(FetchError, match=f"name it with --allow-host {two.host}"):
-            fetch(f"{two.address}/a", [one.host])
+            content(f"{two.address}/a", [one.host])
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "http://127.0.0.1:80", ":80", "host:port", "a b:80"])
@@ -121,7 +121,7 @@ def test_secrets_do_not_follow_a_redirect_to_another_host():
 def test_it_says_who_it_is(monkeypatch):
     monkeypatch.setenv("SNEAKERLIB_CONTACT", "mailto:somebody@example.org")
     with serve(lambda *_: http(b"x")) as server:
-        fetch(server.address, [server.host])
+        content(server.address, [server.host])
     assert "User-Agent: sneakerlib/" in server.heads[0]
     assert "; mailto:somebody@example.org)" in server.heads[0]
 
@@ -146,7 +146,7 @@ def test_robots_txt_is_obeyed(path, allowed):
 @pytest.mark.parametrize(("status", "open_to_all"), [(404, True), (403, True), (503, False)])
 def test_a_host_without_rules_is_open_and_one_that_cannot_say_is_closed(status, open_to_all, monkeypatch):
     """As RFC 9309 has it, of hosts that nobody vouches for."""
-    monkeypatch.setattr("sneakerlib.scraping.web.is_public", lambda address: True)
+    monkeypatch.setattr("sneakerlib.scraping.manners.is_public", lambda address: True)
     with serve(lambda path, *_: http(b"", status) if path == "/robots.txt" else http(jpeg(0))) as server, Web() as web:
         if open_to_all:
             assert web.get(f"{server.address}/a.jpg", robots=True) == jpeg(0)

@@ -4,7 +4,6 @@ import io
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,12 @@ from pathlib import Path
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.scraping.addresses import FetchError
-from sneakerlib.scraping.politeness import AGENT
+from sneakerlib.scraping.manners import AGENT, FetchError
 
-LOAD, PATIENCE = 30, 5  # seconds for a page to load; for something new to appear after scrolling or pressing
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SWITCHES = ("headless=new", "window-size=1280,2000", "disable-dev-shm-usage", "disable-component-update", "mute-audio")
+LOAD = 30  # seconds for a page to load, or to show its answers
+PATIENCE = 5  # seconds for something new to appear after scrolling or pressing
 SMALLEST = 64  # pixels: below are icons
 MORE = re.compile(  # the whole text of the button: "Read more" leads elsewhere
     r"\W*((load|show|see|view|get)?\s*more(\s+(results|images|pictures|photos))?"
@@ -25,6 +26,7 @@ MORE = re.compile(  # the whole text of the button: "Read more" leads elsewhere
     r"|(voir|afficher) plus|plus de \w+|ver más|(mostrar )?más \w+|mostra altro)\W*",
     re.IGNORECASE,
 )
+PRESSABLE = "button, a, [role=button], input[type=button], input[type=submit]"
 # Every picture that has loaded or names where it is, and what is said about it.
 PICTURES = """
 return [...document.images].map(image => [
@@ -33,17 +35,11 @@ return [...document.images].map(image => [
 """
 # How many pictures have been answered, and explained as far as they can be.
 EXPLAINED = "return document.querySelectorAll('article[data-done]').length"
-PRESSABLE = "button, a, [role=button], input[type=button], input[type=submit]"
 
 
 def installed() -> tuple[str, str]:
-    """The system's Chromium and its driver.
-
-    Raises:
-        InputError: If one of them is missing, or Selenium.
-    """
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    binary, driver = next(filter(None, map(shutil.which, names)), None), shutil.which("chromedriver")
+    """The system's Chromium and its driver; raises InputError if one of them is missing, or Selenium."""
+    binary, driver = next(filter(None, map(shutil.which, NAMES)), None), shutil.which("chromedriver")
     if not binary or not driver:
         raise InputError("a browser needs Chromium and its driver: apt install chromium chromium-driver")
     if not find_spec("selenium"):
@@ -58,45 +54,29 @@ def chromium():
     from selenium import webdriver
     from selenium.common.exceptions import WebDriverException
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = binary
-        for switch in ("headless=new", "disable-gpu", "disable-dev-shm-usage", "no-first-run", "disable-sync"):
-            options.add_argument(f"--{switch}")
-        for switch in ("disable-background-networking", "disable-component-update", "mute-audio", "disable-quic"):
-            options.add_argument(f"--{switch}")
-        options.add_argument("--window-size=1280,2000")
-        options.add_argument(f"--user-data-dir={profile}")
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            options.add_argument("--no-sandbox")  # Chromium refuses to start for root otherwise
-        try:
-            browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
-        except WebDriverException as error:
-            reason = (error.msg or "no reason given").splitlines()[0]
-            raise InputError(f"Chromium does not start ({reason}): try `chromium --headless`") from None
-        try:
-            agent = browser.execute_script("return navigator.userAgent").replace("Headless", "")
-            browser.execute_cdp_cmd("Network.setUserAgentOverride", {"userAgent": f"{agent} {AGENT}"})
-            browser.set_page_load_timeout(LOAD)
-            yield browser
-        finally:
-            browser.quit()
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium refuses to start for root in its sandbox
+    for switch in (*SWITCHES, *["no-sandbox"] * root):
+        options.add_argument(f"--{switch}")
+    try:
+        browser = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    except WebDriverException as error:
+        raise InputError(f"Chromium does not start ({_reason(error)}): try `chromium --headless`") from None
+    try:
+        agent = browser.execute_script("return navigator.userAgent").replace("Headless", "")
+        browser.execute_cdp_cmd("Network.setUserAgentOverride", {"userAgent": f"{agent} {AGENT}"})
+        browser.set_page_load_timeout(LOAD)
+        yield browser
+    finally:
+        browser.quit()
 
 
-def pictures(address: str, limit: int, pause: float = 1.0) -> Iterator[tuple[str, str, str, int, int]]:
-    """Scroll through a page, press its "more results", and stop when nothing new comes.
+def pictures(address: str, pause: float = 1.0) -> Iterator[tuple[str, str, str, int, int]]:
+    """Scroll through a page, press its "more results", and stop when nothing new comes or nobody asks for more.
 
-    Args:
-        address: Of the page.
-        limit: Pictures at the most.
-        pause: Seconds between two looks at the page. Defaults to 1.
-
-    Yields:
-        Per picture its address, the page it links to, its description, width and height in pixels.
-
-    Raises:
-        FetchError: If the page does not load.
-        InputError: See `installed`.
+    Yields per picture its address, the page it links to, its description, width and height in pixels; `pause` is the
+    seconds between two looks at the page. Raises FetchError if the page does not load, else as `installed`.
     """
     from selenium.common.exceptions import WebDriverException
 
@@ -106,18 +86,16 @@ def pictures(address: str, limit: int, pause: float = 1.0) -> Iterator[tuple[str
             browser.get(address)
             while True:
                 fresh = _fresh(browser, seen, pause)
-                for row in fresh[: limit - len(seen)]:
+                for row in fresh:
                     seen.add(row[0])
                     yield tuple(row)
-                if len(seen) >= limit or (not fresh and pressed):
+                if not fresh and (pressed or not _press_more(browser)):
                     return
                 pressed = not fresh
-                if pressed and not _press_more(browser):
-                    return
                 browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
         except WebDriverException as error:
-            reason = (error.msg or "no reason given").splitlines()[0][:80]
-            raise FetchError(address, f"does not load in the browser ({reason})", "try again later") from None
+            reason = f"does not load in the browser ({_reason(error)})"
+            raise FetchError(address, reason, "try again later") from None
 
 
 def _fresh(browser, seen: set, pause: float) -> list:
@@ -133,38 +111,36 @@ def _fresh(browser, seen: set, pause: float) -> list:
 
 def _press_more(browser) -> bool:
     """Press the button that promises more; False if there is none."""
-    from selenium.webdriver.common.by import By
-
-    for element in browser.find_elements(By.CSS_SELECTOR, PRESSABLE):
+    for element in browser.find_elements("css selector", PRESSABLE):
         text = element.text or element.get_attribute("value") or element.get_attribute("aria-label") or ""
         if MORE.fullmatch(text) and element.is_displayed() and element.is_enabled():
-            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
-            browser.execute_script("arguments[0].click()", element)
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", element)
             return True
     return False
 
 
-def photograph(address: str, files: list, width: int = 1000, height: int = 1000, seconds: float = 30) -> Image.Image:
+def _reason(error) -> str:
+    return (error.msg or "no reason given").splitlines()[0][:80]
+
+
+def photograph(address: str, files: list[str | Path]) -> Image.Image:
     """Choose pictures on the page of a `serving.Server` as a person would, and photograph the page when all is shown.
 
     Args:
         address: Of the server.
         files: Paths of the pictures.
-        width: Of the window, in pixels. Defaults to 1000.
-        height: Of the window, in pixels. Defaults to 1000.
-        seconds: To wait for the answers. Defaults to 30.
 
     Raises:
-        InputError: If Chromium or its driver is missing, or the answers do not come.
+        InputError: If Chromium or its driver is missing, or the answers do not come within 30 seconds.
     """
     with chromium() as page:
-        page.set_window_size(width, height)
+        page.set_window_size(1000, 1000)
         page.get(address)
         page.find_element("id", "choose").send_keys("\n".join(str(Path(file).resolve()) for file in files))
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + LOAD
         while page.execute_script(EXPLAINED) < len(files):
             if time.monotonic() > deadline:
-                raise InputError(f"{address} has not answered within {seconds:g} s: look at it in a browser")
+                raise InputError(f"{address} has not answered within {LOAD} s: look at it in a browser")
             time.sleep(0.1)
         page.execute_script("document.querySelectorAll('.look').forEach(one => one.click())")
         return Image.open(io.BytesIO(page.get_screenshot_as_png())).convert("RGB")

@@ -1,7 +1,7 @@
 """What a collection remembers when it is killed: a file that only ever grows by whole lines."""
 
+import contextlib
 import json
-import os
 import threading
 from pathlib import Path
 
@@ -9,48 +9,35 @@ from sneakerlib.runs import replacing
 
 
 class Journal:
-    """One line per picture kept or refused for good, and per search that an unfinished call has done.
-
-    Args:
-        file: Where it is, or will be.
-    """
+    """One line per picture kept or refused for good, and per search that an unfinished call has done."""
 
     def __init__(self, file: Path):
         self.file, self.lock = file, threading.Lock()
-        self.kept: dict[str, dict] = {}
-        self.refused: dict[str, str] = {}
-        self.searches: dict[str, list] = {}
+        self.kept, self.refused, self.search = {}, {}, {}  # entries by what their first word names
         content = file.read_bytes() if file.exists() else b""
         if content and not content.endswith(b"\n"):
-            self._append(b"\n")  # or the next line would be lost with the torn one
+            self._append("\n")  # or the next line would be lost with the torn one
         for line in content.splitlines():
-            try:
+            with contextlib.suppress(ValueError):  # torn by a kill
                 self._learn(json.loads(line))
-            except ValueError:  # torn by a kill
-                continue
 
     def add(self, **entry) -> None:
-        """Append a line in one write, so that a kill tears the last one at most."""
+        """Note an entry, which begins with `kept`, `refused` or `search`."""
         with self.lock:
             self._learn(entry)
-            self._append((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-
-    def _append(self, line: bytes) -> None:
-        file = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(file, line)
-        os.close(file)
+            self._append(json.dumps(entry, ensure_ascii=False) + "\n")
 
     def _learn(self, entry: dict) -> None:
-        if "kept" in entry:
-            self.kept[entry["kept"]] = entry
-        elif "refused" in entry:
-            self.refused[entry["refused"]] = entry["reason"]
-        else:
-            self.searches[entry["search"]] = entry["found"]
+        first = next(iter(entry))
+        getattr(self, first)[entry[first]] = entry
+
+    def _append(self, line: str) -> None:
+        """In one write, so that a kill tears the last line at most."""
+        with self.file.open("ab", buffering=0) as opened:
+            opened.write(line.encode())
 
     def close(self) -> None:
         """Forget the searches: the next call is to find what is new."""
-        refused = [{"refused": name, "reason": reason} for name, reason in self.refused.items()]
+        entries = [*self.kept.values(), *self.refused.values()]
         with replacing(self.file) as beside:
-            lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in [*self.kept.values(), *refused]]
-            beside.write_text("".join(lines), encoding="utf-8")
+            beside.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), "utf-8")

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from sneakerlib.scraping.addresses import WEB
+from sneakerlib.scraping.manners import WEB
 
 KINDS = ("cc0", "pdm", "by", "by-sa", "by-nc", "by-nd", "by-nc-sa", "by-nc-nd")
 FREE = ("cc0", "pdm")  # nobody needs to be named
@@ -32,14 +32,7 @@ def kind(licence: str) -> str:
 
 
 def attribution(catalog: pd.DataFrame) -> str:
-    """What must stand beside the pictures if they are shown to anybody, as Markdown.
-
-    Args:
-        catalog: With the columns path, title, creator, licence, page and source_url.
-
-    Returns:
-        One line per picture that must be credited, then the pictures whose licence is unknown.
-    """
+    """What must stand beside pictures that are shown to anybody, as Markdown: credits, then what nobody knows."""
     kinds = catalog.licence.map(kind)
     credited, unknown = catalog[kinds.str.startswith("by")], catalog[~kinds.isin(KINDS)]
     lines = ["# Attribution", "", f"{len(catalog)} pictures, {int(kinds.isin(FREE).sum())} of them free of conditions."]

@@ -30,16 +30,16 @@ def read(file: str | Path, limit: int | None = None, labels: list[str] | None = 
         InputError: If the file is no such table, or a row cannot be meant: with the row and what to do.
     """
     file = Path(file)
-    if not file.is_file():
-        raise InputError(f"there is no file {file}: give a CSV with the columns label, query, limit")
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"there is no file {file}: give a CSV with the columns label, query, limit") from error
+    except ValueError as error:
         raise InputError(f"{file} is not a CSV ({str(error).splitlines()[0]}): see data/searchterms.csv") from error
     table = check(table, str(file), limit)
     if unknown := sorted(set(labels or []) - set(table.label)):
         raise InputError(f"{file} has no label {', '.join(unknown)}: check --labels")
-    table = table[table.label.isin(labels)].reset_index(drop=True) if labels else table
+    table = table[table.label.isin(labels or table.label)].reset_index(drop=True)
     table.attrs["folder"] = str(file.parent)
     return table
 
@@ -54,18 +54,16 @@ def check(table: pd.DataFrame, name: str = "the search terms", limit: int | None
     if table.empty:
         raise InputError(f"{name} has no rows: write one per label and query")
     table = table.reindex(columns=COLUMNS, fill_value="").astype(str).map(str.strip)
-    for row, term in enumerate(table.itertuples(), 2):
-        where = f"{name}, row {row}"
-        if not _fits_a_folder(term.label):
-            raise InputError(f"{where}: label {term.label!r} cannot name a folder: use letters, digits, - and _")
-        if not term.query:
-            raise InputError(f"{where}: label {term.label} has no query: say what to look for")
-        if term.limit and not (term.limit.isdecimal() and int(term.limit)):
-            raise InputError(f"{where}: limit {term.limit!r} is not a number of pictures: use 1 or more")
-        if term.split not in ("", *SPLITS):
-            raise InputError(f"{where}: split {term.split!r} is unknown: use {', '.join(SPLITS)} or leave it empty")
-    most = [min(int(text or limit or LIMIT), limit or int(text or LIMIT)) for text in table.limit]
-    return table.assign(limit=most)
+    wrong = {
+        "label {label!r} cannot name a folder: use letters, digits, - and _": ~table.label.map(_fits_a_folder),
+        "label {label} has no query: say what to look for": table["query"].eq(""),
+        "limit {limit!r} is not a number of pictures: use 1 or more": ~table.limit.str.fullmatch(r"|0*[1-9]\d*"),
+        "split {split!r} is unknown: use train, val, test or leave it empty": ~table.split.isin(["", *SPLITS]),
+    }
+    for problem, rows in wrong.items():
+        for row, term in table[rows].head(1).iterrows():
+            raise InputError(f"{name}, row {row + 2}: {problem.format(**term)}")
+    return table.assign(limit=table.limit.replace("", str(limit or LIMIT)).astype(int).clip(upper=limit))
 
 
 def _fits_a_folder(label: str) -> bool:
