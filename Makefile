@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/lint_notebooks.py
+	$(BIN)/lint-imports --no-cache
 
 # The figures that README shows: of the default run, on drawn pictures only.
 figures: run
