@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.catalog import SPLITS, folder_of
-from sneakerlib.pictures import as_seen
+from sneakerlib.catalog import folder_of
+from sneakerlib.pictures import open_rgb
 from sneakerlib.runs import replacing
 
 RIGHT, WRONG = "black", "#d1001c"
@@ -21,34 +21,34 @@ COLOURS = sns.color_palette("colorblind")
 THUMBNAIL = 160  # pixels
 
 
-class Described(Figure):
-    """A figure that a notebook shows with its description in words, for readers who do not see it."""
-
-    def _ipython_display_(self) -> None:
-        from IPython.core.pylabtools import print_figure
-        from IPython.display import display
-
-        words = self.in_words()  # `Image(alt=...)` would need IPython 8.10, and Colab has 7.34
-        shown = {"image/png": base64.b64encode(print_figure(self)).decode(), "text/plain": words}
-        display(shown, metadata={"image/png": {"alt": words}}, raw=True)
-
-    def in_words(self) -> str:
-        """Title, axes, and what the legend or the lines above the pictures say."""
-        titles = [self.get_suptitle(), *(ax.get_title().replace("\n", " ") for ax in self.axes)]
-        words = ["; ".join(title for title in titles if title)]
-        for name, axis in (("across", "xaxis"), ("upwards", "yaxis")):
-            words += [f"{name}: {text}" for ax in self.axes[:1] if (text := getattr(ax, axis).get_label_text())]
-        legends = [text.get_text() for ax in self.axes if ax.get_legend() for text in ax.get_legend().get_texts()]
-        words += [f"shown: {', '.join(legends)}"] * bool(legends)
-        return ". ".join(words)
+def in_words(figure: Figure) -> str:
+    """Title, axes, and what the legend or the lines above the pictures say, for readers who do not see the figure."""
+    titles = [figure.get_suptitle(), *(ax.get_title().replace("\n", " ") for ax in figure.axes)]
+    words = ["; ".join(title for title in titles if title)]
+    for name, axis in (("across", "xaxis"), ("upwards", "yaxis")):
+        words += [f"{name}: {text}" for ax in figure.axes[:1] if (text := getattr(ax, axis).get_label_text())]
+    boxes = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+    legends = [text.get_text() for box in boxes for text in box.get_texts()]
+    words += [f"shown: {', '.join(legends)}"] * bool(legends)
+    return ". ".join(words)
 
 
-Figure._ipython_display_, Figure.in_words = Described._ipython_display_, Described.in_words  # those of seaborn, too
+def _show(figure: Figure) -> None:
+    """Show a figure in a notebook, with its description in words."""
+    from IPython.core.pylabtools import print_figure
+    from IPython.display import display
+
+    words = in_words(figure)  # `Image(alt=...)` would need IPython 8.10, and Colab has 7.34
+    shown = {"image/png": base64.b64encode(print_figure(figure)).decode(), "text/plain": words}
+    display(shown, metadata={"image/png": {"alt": words}}, raw=True)
+
+
+Figure._ipython_display_ = _show  # every figure, also those that a notebook draws itself
 
 
 def _axes(width: float, height: float) -> Axes:
     """Axes in a new figure of this size, in inches."""
-    return plt.subplots(figsize=(width, height), layout="constrained", FigureClass=Described)[1]
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def _ready(ax: Axes, numbers: pd.DataFrame, title: str = "", x: str = "", y: str = "") -> Axes:
@@ -56,11 +56,6 @@ def _ready(ax: Axes, numbers: pd.DataFrame, title: str = "", x: str = "", y: str
     ax.set(title=title, xlabel=x, ylabel=y)
     ax.figure.plotted = numbers
     return ax
-
-
-def _stacked(tables: dict[str, pd.DataFrame], column: str) -> pd.DataFrame:
-    """Tables one below another, their names in a column."""
-    return pd.concat(tables, names=[column]).reset_index(level=column).reset_index(drop=True)
 
 
 def save(ax: Axes, path: str | Path, numbers: pd.DataFrame | None = None) -> Path:
@@ -114,7 +109,7 @@ def gallery(
     axes = _grid(len(rows), columns, title)
     for ax, (at, row) in zip(axes, rows.iterrows(), strict=False):
         try:
-            ax.imshow(as_seen(folder / row.path, THUMBNAIL))
+            ax.imshow(_thumbnail(open_rgb(folder / row.path, THUMBNAIL)))
             if heat is not None and heat[at] is not None:
                 ax.imshow(heat[at], "inferno", alpha=0.5, vmin=0, vmax=1, extent=(0, THUMBNAIL, THUMBNAIL, 0))
         except InputError:
@@ -138,11 +133,16 @@ def views(pictures: list[Image.Image], titles: list[str], columns: int = 5, titl
     """
     axes = _grid(len(pictures), columns, title)
     for ax, picture, name in zip(axes, pictures, titles, strict=False):
-        ax.imshow(as_seen(picture, THUMBNAIL))
+        ax.imshow(_thumbnail(picture))
         ax.set_title(name, fontsize=8)
     brightness = [round(float(np.asarray(picture).mean()), 3) for picture in pictures]
     axes[0].figure.plotted = pd.DataFrame({"title": titles, "mean_brightness": brightness})
     return axes[0]
+
+
+def _thumbnail(picture: Image.Image) -> Image.Image:
+    """Squeezed into a small square, as networks see it."""
+    return picture.convert("RGB").resize((THUMBNAIL, THUMBNAIL), Image.BICUBIC)
 
 
 def _grid(count: int, columns: int, title: str) -> list[Axes]:
@@ -150,9 +150,7 @@ def _grid(count: int, columns: int, title: str) -> list[Axes]:
     columns = min(columns, max(4, count))  # few pictures stay small
     lines = -(-max(1, count) // columns)
     size = (1.5 * columns, 1.62 * lines + 0.35 * bool(title))
-    figure, axes = plt.subplots(
-        lines, columns, figsize=size, squeeze=False, layout="constrained", FigureClass=Described
-    )
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     figure.suptitle(title)
     for ax in axes.flat:
         ax.axis("off")
@@ -165,52 +163,6 @@ def examples(predictions: pd.DataFrame, most: int = 100, seed: int = 0) -> Axes:
     titles = chosen.predicted.where(chosen.correct, chosen.predicted + ",\nnot " + chosen.label)
     return gallery(
         chosen, titles, ~chosen.correct, 10, most, "Test pictures, and what they were taken for (red: wrong)"
-    )
-
-
-def class_distribution(catalog: pd.DataFrame, by: str | None = None, ax: Axes | None = None) -> Axes:
-    """Bars: pictures per class, stacked by another column such as `split` or `issue`."""
-    kind = (
-        catalog[by].replace("", "usable" if by == "issue" else "none") if by else pd.Series("pictures", catalog.index)
-    )
-    counts = pd.crosstab(catalog.label, kind)
-    counts = counts[
-        [name for name in ("usable", *SPLITS) if name in counts] + sorted(set(counts) - {"usable", *SPLITS})
-    ]
-    counts.columns.name = None
-    ax = ax or _axes(max(6, 0.45 * len(counts)), 3.6)
-    counts.plot.bar(stacked=True, ax=ax, color=COLOURS, width=0.8, legend=by is not None)
-    if by:
-        ax.legend(title=by, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-    ax.tick_params(axis="x", rotation=45 if len(counts) > 6 else 0)
-    return _ready(ax, counts, "Pictures per class" + (f", by {by}" if by else ""), "class", "pictures")
-
-
-def feature_map(place: np.ndarray, labels: pd.Series, marked: pd.Series, mark: str, ax: Axes | None = None) -> Axes:
-    """Pictures as points, coloured by class; some of them marked.
-
-    Args:
-        place: Array of shape (pictures, 2), such as from `neighbours.on_a_plane`.
-        labels: The class of each picture.
-        marked: Bool per picture.
-        mark: What the marked ones are.
-        ax: Where to draw. Defaults to a new figure.
-    """
-    numbers = pd.DataFrame({"x": place[:, 0], "y": place[:, 1], "label": labels.to_numpy(), mark: marked.to_numpy()})
-    ax = ax or _axes(8, 5.5)
-    classes = sorted(set(labels))
-    colours = sns.color_palette("husl", len(classes)) if len(classes) > len(COLOURS) else COLOURS[: len(classes)]
-    sns.scatterplot(numbers, x="x", y="y", hue="label", hue_order=classes, palette=colours, s=22, linewidth=0, ax=ax)
-    odd = numbers[numbers[mark]]
-    ax.scatter(odd.x, odd.y, s=110, facecolors="none", edgecolors=RIGHT, linewidths=1.4, label=mark)
-    ax.legend(bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False, ncols=1 + len(classes) // 18)
-    ax.set(xticks=[], yticks=[])
-    return _ready(
-        ax,
-        numbers,
-        "Pictures side by side that look alike to the network",
-        "t-SNE, first axis (no unit)",
-        "second axis (no unit)",
     )
 
 
@@ -228,39 +180,6 @@ def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) 
     return _ready(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
 
 
-def staged(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
-    """Validation accuracy against the number of classes, with 95 % intervals: tables of `heads.staged`, by name."""
-    ax = ax or _axes(7, 3.8)
-    for at, ((name, table), colour) in enumerate(zip(tables.items(), COLOURS, strict=False)):
-        spread = np.array([table.val_accuracy - table.low, table.high - table.val_accuracy])
-        beside = table.classes + 0.06 * at  # so that one interval does not hide another
-        ax.errorbar(beside, table.val_accuracy, spread, color=colour, marker="o", capsize=4, label=name)
-    ax.set_xticks(next(iter(tables.values())).classes)
-    ax.set_ylim(0, 1.02)
-    ax.legend(frameon=False, loc="lower left")
-    numbers = _stacked(tables, "head")
-    title = "More classes are harder, with 95 % intervals"
-    return _ready(ax, numbers, title, "number of classes", "validation accuracy (share of pictures)")
-
-
-def gains(compared: dict[str, dict], ax: Axes | None = None) -> Axes:
-    """How much better one model is than another, with 95 % intervals: dots right of the line are improvements.
-
-    Args:
-        compared: From `evaluation.mcnemar`, by name.
-        ax: Where to draw. Defaults to a new figure.
-    """
-    names = pd.Index(compared, name="compared")
-    low, high = np.array([one["difference_interval"] for one in compared.values()]).T
-    middle = np.array([one["difference"] for one in compared.values()])
-    ax = ax or _axes(7, 0.45 * len(names) + 1.2)
-    ax.errorbar(middle, names, xerr=[middle - low, high - middle], fmt="o", color=COLOURS[0], capsize=4)
-    ax.axvline(0, color=RIGHT, linestyle=":")
-    ax.invert_yaxis()
-    numbers = pd.DataFrame({"gain": middle, "low": low, "high": high}, index=names)
-    return _ready(ax, numbers, "What was gained, with 95 % intervals", "gain in accuracy (share of pictures)")
-
-
 def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax: Axes | None = None) -> Axes:
     """Bars of the likeliest classes of one picture.
 
@@ -275,7 +194,7 @@ def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax
     ax.barh(top.index, top, color=COLOURS[0])
     if sure:
         ax.axvline(sure, color=RIGHT, linestyle=":", label="sure from here on")
-        ax.legend(frameon=False, loc="lower right", fontsize=8)
+        ax.figure.legend(frameon=False, loc="outside lower right", fontsize=8)  # where the line does not cross it
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
     said = "Most likely" if top.iloc[0] >= sure else "Not sure, perhaps"

@@ -138,7 +138,7 @@ def test_without_anybody_to_click_it_is_a_gallery(rows, tmp_path, capsys, monkey
     made = grid.ReviewGrid(suspects_of(rows), tmp_path / "c.csv", LABELS, Neighbours(rows), most=3)
     made._ipython_display_()
     assert len(shown[0].plotted) == 6
-    assert "3 of 6 suspects" in shown[0].in_words()
+    assert "3 of 6 suspects" in plots.in_words(shown[0])
     assert "edit c.csv" in capsys.readouterr().out
     made.save(tmp_path / "figures/06_topic__suspects")
     assert len(pd.read_csv(tmp_path / "figures/06_topic__suspects.csv")) == 6

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from sneakerlib import InputError, evaluation, plots
+from sneakerlib import InputError, plots
 
 matplotlib.use("Agg")
 
@@ -41,22 +41,13 @@ def drawn(ax, tmp_path, name="05_topic__what"):
 def test_every_chart_has_title_and_labelled_axes(predictions, table):
     history = pd.DataFrame({"accuracy": [0.5, 0.8], "val_accuracy": [0.4, 0.6]}, index=[1, 2])
     charts = [
-        plots.class_distribution(table, by="split"),
-        plots.class_distribution(table, by="issue"),
         plots.learning_curves({"a": history}),
         plots.answer({"a": 0.7, "b": 0.3}),
-        plots.gains({"a": evaluation.mcnemar(predictions, predictions)}),
     ]
     for ax in charts:
         assert ax.get_title()
         assert ax.get_xlabel()
-    assert all(ax.get_ylabel() for ax in charts[:3])
-
-
-def test_the_class_distribution_counts_every_picture(table, tmp_path):
-    numbers = drawn(plots.class_distribution(table, by="issue"), tmp_path).set_index("label")
-    assert numbers.to_numpy().sum() == len(table)
-    assert numbers["usable"].sum() == table.issue.eq("").sum()
+    assert all(ax.get_ylabel() for ax in charts)
 
 
 def test_learning_curves_keep_every_epoch(tmp_path):
@@ -87,9 +78,9 @@ def test_views_name_each_picture_and_keep_numbers(tmp_path):
     assert pd.read_csv(tmp_path / "02_cleaning__views.csv").mean_brightness.tolist() == [0, 255, 0]
 
 
-def test_charts_draw_into_given_axes(table):
+def test_charts_draw_into_given_axes():
     _, ax = plt.subplots()
-    assert plots.class_distribution(table, ax=ax) is ax
+    assert plots.answer({"a": 0.7, "b": 0.3}, ax=ax) is ax
 
 
 def test_a_figure_made_elsewhere_has_no_numbers(tmp_path):
@@ -104,17 +95,7 @@ def test_a_strip_is_shown_as_it_is():
     assert ax.images[0].get_array().shape == (4, 8, 3)
 
 
-@pytest.mark.parametrize("classes", [3, 23])
-def test_a_feature_map_keeps_place_class_and_mark(classes, tmp_path):
-    place = np.random.default_rng(0).normal(size=(46, 2))
-    labels = pd.Series([f"class {number % classes:02}" for number in range(46)])
-    numbers = drawn(plots.feature_map(place, labels, labels.index.to_series() == 5, "odd"), tmp_path)
-    assert np.allclose(numbers[["x", "y"]], place, atol=1e-4)
-    assert numbers.label.tolist() == labels.tolist()
-    assert numbers.index[numbers.odd].tolist() == [5]
-
-
-def test_a_figure_is_shown_with_its_description_by_every_ipython(predictions, monkeypatch):
+def test_a_figure_is_shown_with_its_description_by_every_ipython(monkeypatch):
     class Image:  # as IPython 7.34 has it, which Colab uses: without `alt`
         def __init__(self, data=None, url=None, filename=None, format=None, embed=None, width=None, height=None):
             raise AssertionError("not needed")
@@ -127,31 +108,22 @@ def test_a_figure_is_shown_with_its_description_by_every_ipython(predictions, mo
     figure._ipython_display_()
     ((data, how),) = shown
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
-    assert how == {"metadata": {"image/png": {"alt": figure.in_words()}}, "raw": True}
-    assert data["text/plain"] == figure.in_words()
+    assert how == {"metadata": {"image/png": {"alt": plots.in_words(figure)}}, "raw": True}
+    assert data["text/plain"] == plots.in_words(figure)
 
 
 def test_a_figure_says_in_words_what_it_shows(predictions, table):
     ax = sns.scatterplot(predictions, x="confidence", y="correct", hue="label")
     ax.set(title="Reliability", xlabel="confidence (probability)", ylabel="accuracy (share right)")
-    words = ax.figure.in_words()
+    words = plots.in_words(ax.figure)
     for part in ("Reliability", "across: confidence (probability)", "upwards: accuracy (share right)", "shown: aero"):
         assert part in words
     rows = table[table.issue.eq("")].head(2)
     gallery = plots.gallery(rows, pd.Series(["one\nline", "two"], rows.index), title="Two pictures")
-    assert gallery.figure.in_words() == "Two pictures; one line; two"
+    assert plots.in_words(gallery.figure) == "Two pictures; one line; two"
     by_seaborn = sns.countplot(table, y="label", ax=plt.figure().subplots())
     by_seaborn.set(title="Pictures", xlabel="pictures", ylabel="class")
-    assert by_seaborn.figure.in_words() == "Pictures. across: pictures. upwards: class"
-
-
-def test_gains_are_drawn_as_they_were_compared(predictions, tmp_path):
-    better = predictions.assign(correct=True)
-    gain = evaluation.mcnemar(better, predictions)
-    numbers = drawn(plots.gains({"a": gain, "b": evaluation.mcnemar(predictions, better)}), tmp_path)
-    assert numbers.gain.tolist() == pytest.approx([gain["difference"], -gain["difference"]], abs=1e-5)
-    assert numbers.low[0] == pytest.approx(gain["difference_interval"][0], abs=1e-5)
-    assert numbers.high[0] == pytest.approx(gain["difference_interval"][1], abs=1e-5)
+    assert plots.in_words(by_seaborn.figure) == "Pictures. across: pictures. upwards: class"
 
 
 @pytest.mark.parametrize(
