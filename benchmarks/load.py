@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +21,6 @@ import numpy as np
 
 from sneakerlib import catalog
 from sneakerlib.learning import model_folder
-from sneakerlib.pictures import as_seen
 from sneakerlib.sample import dataset
 
 BOUNDARY = "load"
@@ -66,12 +66,13 @@ def main() -> None:
 
 def alone(saved: model_folder.Saved, contents: list[bytes]) -> tuple[float, float]:
     """Pictures per second on every core: of arrays, and of files."""
-    arrays = [as_seen(content, saved.size) for content in contents]
+    arrays = [saved.look(content) for content in contents]
     rates = []
-    for load_one, sources in ((lambda array: array, arrays), (lambda one: as_seen(one, saved.size), contents)):
-        list(saved.engine.map(load_one, sources))
-        begun = time.monotonic()
-        list(saved.engine.map(load_one, sources * 5))
+    for load_one, sources in ((lambda array: array, arrays), (saved.look, contents)):
+        with ThreadPoolExecutor(saved.engine.lanes) as pool:
+            list(pool.map(lambda one, load=load_one: saved.engine(load(one)), sources))
+            begun = time.monotonic()
+            list(pool.map(lambda one, load=load_one: saved.engine(load(one)), sources * 5))
         rates.append(5 * len(sources) / (time.monotonic() - begun))
     return rates[0], rates[1]
 
