@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from pathlib import Path
 
 from sneakerlib import InputError, __version__
 
@@ -182,7 +183,7 @@ def _audit(options):
 
 
 def _split(options):
-    from sneakerlib import catalog
+    from sneakerlib import catalog, pictures
     from sneakerlib.cleaning import audit
 
     table = audit.prepare(
@@ -197,6 +198,7 @@ def _split(options):
         features=options.features,
     )
     catalog.save(table, options.out)
+    pictures.prepare(table, Path(options.out).with_suffix(".prepared"), progress=not options.json)
     counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()
     _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
 
