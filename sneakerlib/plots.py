@@ -170,10 +170,9 @@ def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) 
     """Accuracy per epoch of one or more trainings: dashed on training pictures, solid on validation pictures."""
     ax = ax or _axes(8.5, 3.8)
     for (name, history), colour in zip(histories.items(), COLOURS, strict=False):
-        ax.plot(
-            history.index, history.val_accuracy, color=colour, marker="o", markersize=3, label=f"{name}, validation"
-        )
-        ax.plot(history.index, history.accuracy, color=colour, linestyle="--", alpha=0.7, label=f"{name}, training")
+        epochs = np.arange(1, len(history) + 1)
+        ax.plot(epochs, history.val_accuracy, color=colour, marker="o", markersize=3, label=f"{name}, validation")
+        ax.plot(epochs, history.accuracy, color=colour, linestyle="--", alpha=0.7, label=f"{name}, training")
     ax.set_ylim(0, 1.02)
     ax.legend(fontsize=8, frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
     numbers = pd.concat(histories, names=["training"]).reset_index()

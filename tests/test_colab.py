@@ -63,7 +63,7 @@ def test_a_setup_whose_run_fails_stops_and_points_to_the_reason(stubs):
         shown, error = in_ipython(LOADED, cell)
         assert "sneakerlib: the reason" in shown
         assert error.startswith("Setup stopped, the line above says why")
-    kinds = {re.sub(r"--only [\d,]+|\[serve\]|\"", "", cell.partition("if ")[2]) for cell in cells}
+    kinds = {re.sub(r"--only [\d,]+|( -p \w+ \d+)+|\[serve\]|\"", "", cell.partition("if ")[2]) for cell in cells}
     assert len({kind.replace("'.'", ".") for kind in kinds}) == 1, kinds
 
 
