@@ -174,9 +174,9 @@ def test_pauses_and_the_contact_that_the_services_ask_for():
     with Web() as web:
         services = [sources.Openverse(web), sources.Commons(web)]
         hosts = {name: (host.delay, host.free._value) for name, host in web._hosts.items()}
-    assert hosts["api.openverse.org:443"] == (3.0, 1)  # 20 requests a minute
-    assert hosts["commons.wikimedia.org:443"] == (1.0, 1)  # one after another
-    assert hosts["upload.wikimedia.org:443"] == (0.1, 2)
+    assert hosts["api.openverse.org", 443] == (3.0, 1)  # 20 requests a minute
+    assert hosts["commons.wikimedia.org", 443] == (1.0, 1)  # one after another
+    assert hosts["upload.wikimedia.org", 443] == (0.1, 2)
     assert not any(service.robots for service in services)
 
 

@@ -29,17 +29,11 @@ UNKNOWN_FORM = (LookupError, TypeError, AttributeError, ValueError)  # what an a
 
 
 class Collected(NamedTuple):
-    """What `collect` brings home.
+    """What `collect` brings home."""
 
-    Attributes:
-        catalog: One row per picture in the folder, with its origin.
-        rejected: What was found and not kept: label, url, reason.
-        unfinished: Searches that failed: label, query, reason. The same call goes on with them.
-    """
-
-    catalog: pd.DataFrame
-    rejected: pd.DataFrame
-    unfinished: pd.DataFrame
+    catalog: pd.DataFrame  # one row per picture in the folder, with its origin
+    rejected: pd.DataFrame  # what was found and not kept: label, url, reason
+    unfinished: pd.DataFrame  # searches that failed: label, query, reason; the same call goes on with them
 
 
 def collect(

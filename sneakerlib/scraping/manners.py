@@ -53,9 +53,9 @@ def parse(url: str, address: str) -> URL:
     raise FetchError(url, f"{leads} not an http address", lasting=True)
 
 
-def key_of(target: URL) -> str:
-    """The host as `name:port`: whoever answers there is one server, to be asked politely."""
-    return f"{target.host}:{target.port}"
+def place(target: URL) -> tuple[str, int]:
+    """Name and port: whoever answers there is one server, to be asked politely."""
+    return target.host, target.port
 
 
 def places(name: str) -> list[tuple[str, int]]:
@@ -65,7 +65,7 @@ def places(name: str) -> list[tuple[str, int]]:
         raise InputError(f"--allow-host {name}: write HOST:PORT, for example 127.0.0.1:8000")
     host, port = host.strip("[]"), int(port)
     try:
-        return [(host, port), *(place[4][:2] for place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))]
+        return [(host, port), *(found[4][:2] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))]
     except (OSError, ValueError, OverflowError):
         raise InputError(f"--allow-host {name}: this name is unknown, check it") from None
 

@@ -22,27 +22,16 @@ OPENVERSE_KEY = ("OPENVERSE_CLIENT_ID", "OPENVERSE_CLIENT_SECRET")  # environmen
 
 @dataclass
 class Candidate:
-    """A picture that a search names: nothing of it is downloaded yet, and nothing of it can be trusted.
+    """A picture that a search names: nothing of it is downloaded yet, and nothing of it can be trusted."""
 
-    Attributes:
-        url: The picture's own address.
-        page: The address of the page that shows it.
-        title: What its page calls it.
-        licence: Such as `cc0`, `pdm` (public domain) or `by-sa 4.0`; empty if it is not known.
-        creator: Who made it; empty if it is not known.
-        width: In pixels, as the service says; 0 if it does not.
-        height: In pixels, as the service says; 0 if it does not.
-        name: What to call it in tables, where its address changes from day to day. Defaults to the address.
-    """
-
-    url: str
-    page: str = ""
+    url: str  # the picture's own address
+    page: str = ""  # the address of the page that shows it
     title: str = ""
-    licence: str = ""
-    creator: str = ""
-    width: int = 0
+    licence: str = ""  # such as `cc0`, `pdm` (public domain) or `by-sa 4.0`; empty if it is not known
+    creator: str = ""  # empty if it is not known
+    width: int = 0  # in pixels, as the service says; 0 if it does not
     height: int = 0
-    name: str = ""
+    name: str = ""  # what to call it in tables, where its address changes from day to day: else the address
 
     def __post_init__(self):
         """Bring into one form what services say, or leave out."""
@@ -53,24 +42,18 @@ class Candidate:
 
 
 class Source:
-    """A search service.
+    """A search service: where it is, how often it may be asked, and how its answers become candidates.
 
-    Args:
-        web: What fetches.
-        licences: Kinds of licence that are wanted, for services that can be asked for them. Defaults to any.
-        folder: What file names in queries start from. Defaults to the working folder.
-        address: Of the service. Defaults to the public one.
-        pause: Seconds between two requests to it. Defaults to what its terms ask for.
+    It may be asked for the `licences` that are wanted (none: any); file names in queries start from `folder`.
     """
 
-    address, pause = "", 0.0
+    address, pause = "", 0.0  # where it is; seconds between two requests to it, as its terms ask for
     robots = True  # whether robots.txt is asked before a picture is fetched; an API hands its addresses out itself
     lasting = True  # whether an address still holds tomorrow
 
     def __init__(self, web: Web, *, licences: Iterable[str] = (), folder: str | Path = ".", address="", pause=None):
         self.web, self.licences, self.folder = web, list(licences), Path(folder)
-        self.address = address or self.address
-        self.pause = self.pause if pause is None else pause
+        self.address, self.pause = address or self.address, self.pause if pause is None else pause
         if self.address and self.pause:
             web.pace(self.address, self.pause)
 
@@ -192,8 +175,7 @@ class DuckDuckGo(Source):
                 raise FetchError("duckduckgo.com", reason, "try again later", status=status) from None
             fresh = {one["image"]: one for one in results if one.get("image") and one["image"] not in seen}
             for url, one in fresh.items():
-                size = {"width": one.get("width"), "height": one.get("height")}
-                yield Candidate(url, one.get("url"), one.get("title"), **size)
+                yield Candidate(url, one.get("url"), one.get("title"), "", "", one.get("width"), one.get("height"))
             if not fresh:
                 return
             seen |= set(fresh)

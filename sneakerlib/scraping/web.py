@@ -45,7 +45,7 @@ class Web:
     ):
         self.seconds, self.most_bytes, self._connections = seconds, most_bytes, connections
         self._own: set[tuple[str, int]] = set()
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[tuple[str, int], Host] = {}
         for name in allow:
             self.allow(name)
 
@@ -55,7 +55,7 @@ class Web:
 
     def pace(self, url: str, delay: float, per_host: int = 1) -> None:
         """Ask the host of this address at most `per_host` at a time, with `delay` seconds between two requests."""
-        self._hosts[manners.key_of(manners.parse(url, url))] = Host(per_host, delay)
+        self._hosts[manners.place(manners.parse(url, url))] = Host(per_host, delay)
 
     def __enter__(self) -> "Web":
         """Start the thread that fetches."""
@@ -120,9 +120,8 @@ class Web:
         return socket.socket(family, kind, protocol)
 
     def _host(self, target: URL) -> Host:
-        own = (target.host, target.port) in self._own
-        new = Host(self._connections, 0) if own else Host(PER_HOST, DELAY)
-        return self._hosts.setdefault(manners.key_of(target), new)
+        new = Host(self._connections, 0) if manners.place(target) in self._own else Host(PER_HOST, DELAY)
+        return self._hosts.setdefault(manners.place(target), new)
 
     async def _fetch(self, url: str, take: Callable, headers=None, data=None, robots=False):
         """Follow redirects and try again where that may help; `take` gets the body, piece by piece."""
@@ -155,7 +154,7 @@ class Web:
                 return taken
             if (redirects := redirects + 1) > REDIRECTS:
                 raise FetchError(url, f"redirects more than {REDIRECTS} times")
-            if manners.key_of(manners.parse(url, address)) != manners.key_of(target):
+            if manners.place(manners.parse(url, address)) != manners.place(target):
                 headers, data = None, None
 
     async def _ask(self, url: str, target: URL, take: Callable, headers, data) -> tuple:
@@ -191,12 +190,11 @@ class Web:
                 try:
                     text = await self._fetch(str(target.with_path("/robots.txt")), _whole)
                     host.rules = Protego.parse(text[:500_000].decode("utf-8", "replace"))  # as much as the RFC asks for
-                    wait = min(host.rules.crawl_delay(manners.AGENT) or 0, manners.LONGEST_WAIT)
-                    host.delay = max(host.delay, wait)
+                    wait = host.rules.crawl_delay(manners.AGENT) or 0
+                    host.delay = max(host.delay, min(wait, manners.LONGEST_WAIT))
                 except FetchError as error:
-                    own = (target.host, target.port) in self._own
                     missing = 400 <= error.status < 500 and error.status != 429
-                    host.rules = Protego.parse("") if own or missing else error
+                    host.rules = Protego.parse("") if missing or manners.place(target) in self._own else error
         if isinstance(host.rules, FetchError):
             raise FetchError(url, f"{host.rules.reason} (asked for robots.txt)", "try again later")
         if not host.rules.can_fetch(str(target), manners.AGENT):
