@@ -9,6 +9,34 @@ import pytest
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 # What has to stand in the code cells of a notebook, as regular expressions.
 ROWS: dict[str, list[str]] = {
+    "03_cnn_from_scratch": [
+        r"keras\.utils\.image_dataset_from_directory\(",
+        r"\.cache\(\)",
+        r"\.prefetch\(",
+        r"layers\.Conv2D\(",
+        r"layers\.BatchNormalization\(",
+        r"keras\.Model\(",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"EarlyStopping\(",
+        r"\.history\)",
+        r"layers\.RandomFlip\(",
+        r"LogisticRegression\(",
+        r"first_layer\.predict_on_batch\(",
+    ],
+    "04_transfer_learning": [
+        r"backbone\.trainable = False",
+        r"backbone\.predict\(",
+        r"make_pipeline\(StandardScaler\(\), LogisticRegression\(",
+        r"layers\.Dense\(",
+        r"isinstance\(layer, layers\.BatchNormalization\)",
+        r"startswith\(\"blocks\.5\"\)",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"SVC\(",
+        r"class Moments\(layers\.Layer\)",
+        r"RidgeCV\(",
+    ],
     "05_confusion_matrices": [
         r"pd\.crosstab\(",
         r"sns\.heatmap\(",
