@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from sneakerlib import InputError, catalog
-from sneakerlib.learning import networks
+from sneakerlib.learning import backbones, networks
 from sneakerlib.learning.quiet import keras
 from sneakerlib.review import explain
 
@@ -46,7 +46,7 @@ def test_another_class_has_no_evidence():
 @pytest.mark.usefixtures("small_lites")
 @pytest.mark.parametrize("regions", [False, True])
 def test_second_order_models_are_explained_too(regions):
-    model = networks.second_order(networks.backbone(size=64), ["a", "b"], regions=regions)
+    model = networks.second_order(backbones.backbone(size=64), ["a", "b"], regions=regions)
     size = model.input_shape[1]
     heat = explain.HeatMaps(model)(lit(size)[None], np.array([1]))[0]
     assert heat.shape == (size, size)

@@ -64,9 +64,10 @@ class Ridge:
         self.roots = np.sqrt(counts).astype(np.float32)[:, None]  # a picture that counts double is one times root 2
         self.by_pictures = len(features) <= features.shape[1]
         side = len(features) if self.by_pictures else features.shape[1]
-        self.products = np.zeros((side, side), np.float32)
+        self.products, self.scale = np.zeros((side, side), np.float32), 0.0  # scale: mean squared length
         for rows in _portions(len(features)):
             x = self._vectors(rows)
+            self.scale += float(np.square(x / self.roots[rows]).sum()) / len(features)
             if self.by_pictures:
                 for columns in _portions(rows.stop):
                     block = x @ self._vectors(columns).T
@@ -74,8 +75,6 @@ class Ridge:
                     self.products[columns, rows] = block.T
             else:
                 self.products += x.T @ x
-        lengths = np.diag(self.products) / (self.roots[:, 0] ** 2 if self.by_pictures else 1)
-        self.scale = float(lengths.sum()) / len(features)  # mean squared length
         self.wanted = self.signs * self.roots
 
     def _vectors(self, rows: slice | np.ndarray) -> np.ndarray:
