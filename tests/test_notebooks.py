@@ -77,7 +77,7 @@ def test_all_four_models_are_judged_on_the_test_split(finished):
 
 
 def test_no_notebook_opens_the_test_split_before_all_is_decided():
-    """05 opens it (03 only files the answers of its baseline for it); 06 once more, after the last correction, to say what clean labels bring."""
+    """05 opens it (03 only files its baseline's answers); 06 once more, after the last correction."""
     for stem in STEMS:
         book = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
         code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
