@@ -16,13 +16,13 @@ import time
 
 import numpy as np
 import pandas as pd
+from cleanlab.filter import find_label_issues
 from scipy.special import softmax
 from sklearn.model_selection import StratifiedGroupKFold
 
 from sneakerlib import calibration, catalog, evaluation
 from sneakerlib.cleaning import audit
 from sneakerlib.learning import engines, networks, ridge
-from sneakerlib.review import doubts
 
 WAYS = {  # pixels, and whether regions are described by themselves; the last is the recipe `second-order`
     "224 px": (224, False),
@@ -122,7 +122,8 @@ def report(name: str, p: np.ndarray, noise: np.ndarray, rows: pd.DataFrame, trus
 
 def undoubted(p: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
     """Which labels survive confident learning on what a model says: bool per picture."""
-    return ~doubts.doubted(rows.label, p, sorted(set(rows.label)))
+    given = numbers(rows)
+    return ~(find_label_issues(given, p, n_jobs=1) & (p.argmax(1) != given))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ class Described(Figure):
         return ". ".join(words)
 
 
+Figure._ipython_display_, Figure.in_words = Described._ipython_display_, Described.in_words  # those of seaborn, too
+
+
 def _axes(width: float, height: float) -> Axes:
     """Axes in a new figure of this size, in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained", FigureClass=Described)[1]
@@ -101,7 +104,7 @@ def gallery(
         columns: Pictures side by side. Defaults to 8.
         most: Pictures at the most. Defaults to 24.
         title: Line above them all. Defaults to none.
-        heat: Heat map to lay over a picture, of shape (size, size), or None; see `explain.Evidence`. Defaults to none.
+        heat: Heat map to lay over a picture, of shape (size, size), or None; see `evidence.Evidence`. Defaults to none.
 
     Returns:
         The first picture's Axes.

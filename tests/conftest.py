@@ -1,5 +1,6 @@
 """Small data for all tests, made here: nothing is downloaded."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -83,6 +84,15 @@ def folder(tmp_path):
 def fresh(folder):
     """The catalog of `folder`, not split."""
     return catalog.read(folder)
+
+
+def run_cells(notebook, *ids, **names):
+    """Run cells of a notebook, named by their ids, on these names; returns all names that there are afterwards."""
+    file = Path(__file__).parent.parent / "notebooks" / f"{notebook}.ipynb"
+    cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]}
+    for id in ids:
+        exec(cells[id], names)
+    return names
 
 
 def answered(given, p, labels):

@@ -13,7 +13,7 @@ from PIL import Image
 from sneakerlib import InputError, evaluation
 from sneakerlib.learning import engines, examples, model_folder
 from sneakerlib.pictures import as_seen, encoded, quietly
-from sneakerlib.review import explain
+from sneakerlib.review import evidence
 
 WAITING = 64  # questions that may wait: a second or two of work
 WAITING_EXPLANATIONS = 8  # the same for explanations, which take a tenth of a second or two
@@ -76,7 +76,7 @@ class Desk:
         has_examples = (self.saved.folder / examples.FILE).is_file()
         self.examples = examples.Examples(self.saved) if has_examples else None
         try:
-            self.heat = explain.HeatMaps(self.saved.model)
+            self.heat = evidence.HeatMaps(self.saved.model)
         except InputError:  # no feature maps to look at
             self.heat = None
         self.lanes, self.explaining = Lanes(self.saved.engine.lanes, waiting), Lanes(1, WAITING_EXPLANATIONS)
