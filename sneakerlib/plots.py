@@ -46,6 +46,9 @@ def _show(figure: Figure) -> None:
 Figure._ipython_display_ = _show  # every figure, also those that a notebook draws itself
 
 
+Figure._ipython_display_, Figure.in_words = Described._ipython_display_, Described.in_words  # those of seaborn, too
+
+
 def _axes(width: float, height: float) -> Axes:
     """Axes in a new figure of this size, in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
@@ -99,7 +102,7 @@ def gallery(
         columns: Pictures side by side. Defaults to 8.
         most: Pictures at the most. Defaults to 24.
         title: Line above them all. Defaults to none.
-        heat: Heat map to lay over a picture, of shape (size, size), or None; see `explain.Evidence`. Defaults to none.
+        heat: Heat map to lay over a picture, of shape (size, size), or None; see `evidence.Evidence`. Defaults to none.
 
     Returns:
         The first picture's Axes.

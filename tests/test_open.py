@@ -79,6 +79,18 @@ ROWS: dict[str, list[str]] = {
         r"collect\.collect\(",
         r"sns\.countplot\(",
     ],
+    "06_misclassified_images": [
+        r"make_pipeline\(StandardScaler\(\), LogisticRegression\(",
+        r"StratifiedGroupKFold\(",
+        r"cross_val_predict\(.*groups=",
+        r"find_label_issues\(",
+        r"np\.linalg\.inv\(",
+        r"heads\.leave_one_out\(",
+        r"tf\.GradientTape\(",
+        r"widget\.ReviewGrid\(",
+        r"model\.fit\(",
+        r"binomtest\(.*\)\.pvalue",
+    ],
 }
 
 
