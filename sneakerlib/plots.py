@@ -46,9 +46,6 @@ def _show(figure: Figure) -> None:
 Figure._ipython_display_ = _show  # every figure, also those that a notebook draws itself
 
 
-Figure._ipython_display_, Figure.in_words = Described._ipython_display_, Described.in_words  # those of seaborn, too
-
-
 def _axes(width: float, height: float) -> Axes:
     """Axes in a new figure of this size, in inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
