@@ -159,7 +159,10 @@ def test_long_vectors_are_rounded_to_half_precision_and_no_further(fresh, tmp_pa
 
 def test_vectors_are_asked_for_in_portions(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "ASKED", 3)
-    array, keys = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float16), [f"{number}" for number in range(10)]
+    array, keys = (
+        np.random.default_rng(0).normal(size=(10, 6)).astype(np.float16),
+        [f"{number}" for number in range(10)],
+    )
     store = Store(tmp_path / "v.sqlite", "n")
     store.put(keys, array)
     assert np.array_equal(store.get([*keys[::-1], "3"]), np.concatenate([array[::-1], array[3:4]]))

@@ -101,7 +101,9 @@ def test_features_are_what_the_head_sees():
     picture = np.asarray(Image.effect_noise((32, 32), 80).convert("RGB"), "float32")[None]
     kernel, bias = model.get_layer("logits").get_weights()
     assert np.allclose(
-        networks.before_head(model).predict_on_batch(picture) @ kernel + bias, model.predict_on_batch(picture), atol=1e-4
+        networks.before_head(model).predict_on_batch(picture) @ kernel + bias,
+        model.predict_on_batch(picture),
+        atol=1e-4,
     )
 
 

@@ -113,8 +113,10 @@ class Ridge:
         Squares"); for groups the block form of the same identity (Golub, Heath and Wahba 1979).
         """
         inverse = _inverse(self._raised(strength))
-        kernel = None if self.by_pictures else inverse @ sum(
-            self._vectors(rows).T @ self.wanted[rows] for rows in _portions(len(self.wanted))
+        kernel = (
+            None
+            if self.by_pictures
+            else inverse @ sum(self._vectors(rows).T @ self.wanted[rows] for rows in _portions(len(self.wanted)))
         )
         said = np.empty_like(self.wanted)
         together = [np.array([at]) for at in range(len(said))] if groups is None else _together(groups)
