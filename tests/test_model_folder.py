@@ -15,6 +15,11 @@ def train(table, out, size=32, **options):
     return recipes.train(table, out, recipes.Options("scratch", size=size, epochs=1, **options), progress=False)
 
 
+def parts(folder):
+    """The files of a model folder, but for its network in a faster form."""
+    return {file.name for file in folder.iterdir() if not file.match("exported-*.tflite")}
+
+
 @pytest.fixture(scope="module")
 def trained(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "model"
@@ -23,7 +28,7 @@ def trained(table, tmp_path_factory):
 
 def test_a_model_folder_has_all_its_parts(trained, table):
     folder, history = trained
-    assert {file.name for file in folder.iterdir()} == set(model_folder.PARTS)
+    assert parts(folder) == set(model_folder.PARTS)
     saved = model_folder.load(folder)
     assert saved.labels == sorted(set(table.label))
     assert (saved.size, saved.info["recipe"], saved.info["seed"]) == (32, "scratch", 3)
@@ -77,7 +82,7 @@ def test_saving_again_replaces_the_folder_whole(trained, table, tmp_path):
     shutil.copytree(trained[0], tmp_path / "m")
     (tmp_path / "m/left-over").touch()
     train(table, tmp_path / "m", 40)
-    assert {file.name for file in (tmp_path / "m").iterdir()} == set(model_folder.PARTS)
+    assert parts(tmp_path / "m") == set(model_folder.PARTS)
     assert json.loads((tmp_path / "m/labels.json").read_text())["size"] == 40
     assert {file.name for file in tmp_path.iterdir()} == {"m"}
 

@@ -144,50 +144,45 @@ class _Task:
         found = features(rows, network, size, self.cache, self.progress)
         return found, class_numbers(rows.label, self.labels), rows.group.where(rows.group.ne(""), rows.path)
 
-    def stepwise(self, model: keras.Model, sizes: list[int], changes: keras.Sequential) -> pd.DataFrame:
-        """Train by steps, and if asked to, once more on validation pictures, too; see `training.fit`."""
-        options, start = self.options, model.get_weights()
+    def stepwise(self, model: keras.Model, sizes: list[int], changes: keras.Sequential, final=False) -> pd.DataFrame:
+        """Train by steps, see `training.fit`; a final training learns validation pictures, and none is left to judge."""
+        options, place = self.options, self.unfinished / ("final" if final else "steps")
         folder = pictures.prepare(self.catalog, self.unfinished / "prepared", progress=self.progress)
-        how = {"rate": RATES[options.recipe], "augmentation": changes, "seed": options.seed, "progress": self.progress}
-        how |= {"class_weights": options.class_weights, "logs": options.logs, "epochs": options.epochs}
-
-        def fit(name: str, learned: list[str], judged: bool) -> pd.DataFrame:
-            data = training.Dataset([folder / split for split in learned], self.labels, sizes, options.seed)
-            val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
-            return training.fit(model, data, val, folder=self.unfinished / name, **how)
-
-        history = fit("steps", ["train"], (folder / "val").is_dir())
-        if options.final:
-            model.set_weights(start)
-            fit("final", ["train", "val"], False)
-        return history
+        learned = [folder / split for split in (("train", "val") if final else ("train",))]
+        data = training.Dataset(learned, self.labels, sizes, options.seed)
+        judged = not final and (folder / "val").is_dir()
+        val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
+        how = {"class_weights": options.class_weights, "logs": options.logs, "progress": self.progress}
+        rate = RATES[options.recipe]
+        return training.fit(model, data, val, options.epochs, rate, place, changes, options.seed, **how)
 
 
 Trained = tuple[keras.Model, pd.DataFrame]  # the model and its history
 
 
-def _history(rows: list[dict], first: int = 1) -> pd.DataFrame:
-    return pd.DataFrame(rows, index=pd.RangeIndex(first, first + len(rows), name="epoch"))
+def _history(**scores) -> pd.DataFrame:
+    """Of what is solved at once."""
+    return pd.DataFrame(scores | {"kept": True}, index=pd.Index([1], name="epoch"))
 
 
-def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
+def _accuracy(features: np.ndarray, targets: np.ndarray, kernel: np.ndarray, bias: float | np.ndarray = 0.0) -> float:
     """How many are right; not a number if there are none, as when all pictures are learned from."""
-    return float((logits.argmax(axis=1) == targets).mean()) if len(targets) else float("nan")
+    if not len(targets):
+        return float("nan")
+    return float(((heads.answers(features, kernel) + bias).argmax(axis=1) == targets).mean())
 
 
 def _frozen(task: _Task) -> Trained:
     name, size, weights = task.options.backbone, task.options.size, task.options.class_weights
     learned, targets, _ = task.described(name, size, "train")
     unseen, wanted, _ = task.described(name, size, "val")
-    kernel, bias = heads.logistic(learned, targets, weights)
-    scores = {"accuracy": _accuracy(learned @ kernel + bias, targets), "val_accuracy": float("nan")}
-    scores["val_accuracy"] = _accuracy(unseen @ kernel + bias, wanted)
+    head = heads.logistic(learned, targets, weights)
+    history = _history(accuracy=_accuracy(learned, targets, *head), val_accuracy=_accuracy(unseen, wanted, *head))
     if task.options.final:
-        learned, targets, _ = task.described(name, size, "train", "val")
-        kernel, bias = heads.logistic(learned, targets, weights)
+        head = heads.logistic(*task.described(name, size, "train", "val")[:2], weights)
     model = networks.classifier(task.backbone(), task.labels)
-    model.get_layer("logits").set_weights([kernel, bias])
-    return model, _history([scores | {"kept": True}])
+    model.get_layer("logits").set_weights(head)
+    return model, history
 
 
 def _second_order(task: _Task) -> Trained:
@@ -204,10 +199,12 @@ def _solved(task: _Task, trunk: keras.Model, final: bool) -> Trained:
     ridge = heads.Ridge(learned, targets, task.options.class_weights)
     strength, left_out = ridge.chosen(groups)
     kernel = ridge.kernel(strength)
-    unseen, wanted, _ = task.described(part, size, "val")
-    scores = {"strength": strength, "accuracy": _accuracy(heads.answers(learned, kernel), targets)}
-    scores |= {"left_out_accuracy": _accuracy(left_out, targets)}
-    scores |= {"val_accuracy": _accuracy(heads.answers(unseen, kernel), wanted), "kept": True}
+    history = _history(
+        strength=strength,
+        accuracy=_accuracy(learned, targets, kernel),
+        left_out_accuracy=float((left_out.argmax(axis=1) == targets).mean()),
+        val_accuracy=_accuracy(*task.described(part, size, "val")[:2], kernel),
+    )
     if final:
         learned, targets, groups = task.described(part, size, "train", "val")
         ridge = heads.Ridge(learned, targets, task.options.class_weights)
@@ -215,13 +212,18 @@ def _solved(task: _Task, trunk: keras.Model, final: bool) -> Trained:
     # ridge answers from -1 to 1, which is too flat for probabilities
     temperature = confidence.fit_temperature(left_out, targets, heads.label_noise(left_out, targets))
     model.get_layer("logits").set_weights([kernel / temperature, np.zeros(kernel.shape[1], np.float32)])
-    return model, _history([scores])
+    return model, history
 
 
 def _scratch(task: _Task) -> Trained:
     model = networks.small_cnn(task.labels, task.options.size)
-    sizes = [task.options.size] * task.options.epochs
-    return model, task.stepwise(model, sizes, augmentation.light(task.options.seed))
+    start, sizes = model.get_weights(), [task.options.size] * task.options.epochs
+    changes = augmentation.light(task.options.seed)
+    history = task.stepwise(model, sizes, changes)
+    if task.options.final:
+        model.set_weights(start)
+        task.stepwise(model, sizes, changes, final=True)
+    return model, history
 
 
 def _fine_tune(task: _Task) -> Trained:
@@ -231,25 +233,32 @@ def _fine_tune(task: _Task) -> Trained:
     can Distort Pretrained Features"). Batch normalisation stays frozen: a small batch has a poor idea of the mean.
     """
     options, sizes = task.options, sizes_of(task.options.size, task.options.epochs)
-    tuned = networks.classifier(backbone(options.backbone, None), task.labels)
+    tuned, changes = (
+        networks.classifier(backbone(options.backbone, None), task.labels),
+        augmentation.crops(options.seed),
+    )
     for layer in tuned.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     learned, targets, _ = task.described(options.backbone, sizes[0], "train")
-    kernel, bias = heads.logistic(learned, targets, options.class_weights)
-    tuned.get_layer("logits").set_weights([kernel, bias])
-    history = task.stepwise(tuned, sizes, augmentation.crops(options.seed)).assign(pixels=sizes)
-    model = networks.classifier(task.backbone(), task.labels)
-    model.set_weights(tuned.get_weights())
+    tuned.get_layer("logits").set_weights(heads.logistic(learned, targets, options.class_weights))
+    start = tuned.get_weights()
+    history, best = task.stepwise(tuned, sizes, changes).assign(pixels=sizes), None
     for size in (options.size, round(LARGER * options.size)) if history.val_accuracy.notna().any() else ():
         trunk = task.backbone(size)
         trunk.set_weights(tuned.get_weights()[:-2])  # all but the head
-        second, scores = _solved(task, trunk, options.final)
+        model, scores = _solved(task, trunk, final=False)
+        better = scores.val_accuracy.item() > model_folder.best_accuracy(history)
         row = scores.reindex(columns=history.columns).assign(pixels=size, kept=False)
-        row.index = pd.RangeIndex(history.index[-1] + 1, history.index[-1] + 2, name="epoch")
-        better = scores.val_accuracy.iloc[0] > model_folder.best_accuracy(history)
-        history = pd.concat([history, row])
+        history = pd.concat([history, row.set_axis([history.index[-1] + 1])]).rename_axis("epoch")
         if better:
-            model, history["kept"] = second, history.index == history.index[-1]
+            best, history["kept"] = (trunk, model), history.index == history.index[-1]
+    if best:
+        return _solved(task, best[0], final=True)[0] if options.final else best[1], history
+    if options.final:
+        tuned.set_weights(start)
+        task.stepwise(tuned, sizes, changes, final=True)
+    model = networks.classifier(task.backbone(), task.labels)
+    model.set_weights(tuned.get_weights())
     return model, history
 
 

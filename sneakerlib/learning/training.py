@@ -1,5 +1,6 @@
 """Training by gradient steps: plain `fit` with Keras' own callbacks, stopped and resumed without loss."""
 
+import contextlib
 import importlib.util
 import warnings
 from collections.abc import Sequence
@@ -91,6 +92,12 @@ class Reseed(keras.callbacks.Callback):
 class Backup(keras.callbacks.BackupAndRestore):
     """Keras' backup; which epoch comes next is what the optimizer has counted, so the two cannot disagree."""
 
+    def on_train_begin(self, logs=None):
+        """Go on from the last backup or the one before; if the very first was cut off, begin again."""
+        Path(self._training_metadata_path).unlink(missing_ok=True)  # not needed, and it may have been cut off, too
+        with contextlib.suppress(*[] if Path(self._prev_weights_path).is_file() else [OSError]):
+            super().on_train_begin(logs)
+
     def _load_model(self):
         super()._load_model()
         self.model._initial_epoch = int(self.model.optimizer.iterations) // self.params["steps"]
@@ -176,7 +183,7 @@ def fit(
     )
     callbacks = [Reseed(train, seed)]
     if val:
-        so_far = _history(table).val_accuracy.max() if table.is_file() else None
+        so_far = _history(table).val_accuracy.max() if table.is_file() and table.stat().st_size else None
         options = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True, "save_weights_only": True}
         callbacks.append(keras.callbacks.ModelCheckpoint(best, initial_value_threshold=so_far, **options))
     callbacks += [keras.callbacks.CSVLogger(table, append=True)]
