@@ -65,7 +65,10 @@ def checked(options: Options) -> Options:
     for name in ("epochs", "logs") if not epochs else ():
         if getattr(options, name) is not None:
             raise InputError(f"the recipe {options.recipe} is solved, not trained by epochs: leave --{name} out")
-    options = replace(options, size=options.size or size, epochs=epochs if options.epochs is None else options.epochs)
+    if options.size is None:
+        options = replace(options, size=size)
+    if options.epochs is None:
+        options = replace(options, epochs=epochs)
     if options.size < SMALLEST:
         raise InputError(f"size {options.size} is too small: use at least {SMALLEST} pixels")
     if options.epochs < 1 and epochs:
