@@ -6,6 +6,7 @@ import pytest
 
 from sneakerlib import InputError, catalog
 from sneakerlib.learning import backbones, networks
+from sneakerlib.learning.features import look
 from sneakerlib.learning.quiet import keras
 from sneakerlib.review import explain
 
@@ -54,8 +55,10 @@ def test_second_order_models_are_explained_too(regions):
 
 
 def test_a_network_without_maps_cannot_be_explained():
+    picture = keras.Input((16, 16, 3))
+    plain = keras.Model(picture, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(picture)))
     with pytest.raises(InputError, match="no feature maps"):
-        explain.HeatMaps(networks.linear(["a", "b"], 16))
+        explain.HeatMaps(plain)
 
 
 def test_pictures_are_explained_together_as_they_are_alone():
@@ -72,7 +75,7 @@ def test_evidence_is_the_picture_what_was_looked_at_and_sound_neighbours_of_both
     rows = rows.assign(group=rows.path, split="train")
     features = np.random.default_rng(0).normal(size=(16, 4))
     suspects = pd.DataFrame({"path": rows.path[[0, 9]], "label": ["one", "two"], "proposed": ["two", "one"]})
-    saved = SimpleNamespace(model=judge(), size=32, labels=["one", "two"])
+    saved = SimpleNamespace(model=judge(), size=32, labels=["one", "two"], look=lambda file: look(file, 32))
     table = explain.Evidence(suspects, saved, features, rows).of(suspects)
     assert table.groupby("suspect", sort=False).size().tolist() == [8, 8]
     first = table.head(8)

@@ -11,7 +11,8 @@ from scipy.special import softmax
 from sneakerlib import catalog
 from sneakerlib.catalog import class_numbers
 from sneakerlib.cleaning import audit
-from sneakerlib.learning import engines, heads, model_folder, networks
+from sneakerlib.learning import backbones, heads, model_folder, networks
+from sneakerlib.learning.features import features
 from sneakerlib.review import corrections, review
 from sneakerlib.sample import dataset
 
@@ -34,13 +35,13 @@ class Reviewed:
     after: pd.DataFrame
 
 
-def answers(corrected, pictures, features, labels):
+def answers(corrected, pictures, vectors, labels):
     """What a linear head on the training pictures says of the test pictures, scaled on validation pictures."""
     parts = catalog.usable(corrected, "train"), catalog.usable(pictures, "val"), catalog.usable(pictures, "test")
     (seen, targets), (val, wanted), (test, given) = (
-        (np.stack([features[path] for path in rows.path]), class_numbers(rows.label, labels)) for rows in parts
+        (np.stack([vectors[path] for path in rows.path]), class_numbers(rows.label, labels)) for rows in parts
     )
-    kernel, bias = heads.solve_head(seen, targets)
+    kernel, bias = heads.logistic(seen, targets)
     temperature = model_folder.fit_temperature(val @ kernel + bias, wanted)
     return answered(given, softmax((test @ kernel + bias) / temperature, axis=1), labels)
 
@@ -50,11 +51,11 @@ def reviewed(folder, classes, seed):
     dataset.make(folder, classes, 80, seed, progress=False)
     pictures = audit.prepare(folder, progress=False)
     rows = review.reviewable(pictures)
-    network = networks.features(networks.second_order(networks.backbone(), ["a", "b"], regions=False))
-    probabilities = review.leave_one_out(engines.features(rows, network, progress=False), rows)
+    network = networks.before_head(networks.second_order(backbones.backbone(), ["a", "b"], regions=False))
+    probabilities = review.leave_one_out(features(rows, network, progress=False), rows)
     everything = pictures[pictures.split.ne("") | pictures.path.isin(rows.path)]
-    features = dict(zip(everything.path, engines.features(everything, progress=False), strict=True))
-    second = review.out_of_fold(np.stack([features[path] for path in rows.path]), rows)
+    vectors = dict(zip(everything.path, features(everything, progress=False), strict=True))
+    second = review.out_of_fold(np.stack([vectors[path] for path in rows.path]), rows)
     suspects = review.suspects(rows, probabilities, second)
     corrected = corrections.apply(pictures, review.propose(suspects, CONFIDENCE))
     defect = dataset.planted(folder / "truth.csv", pictures).defect
@@ -64,8 +65,8 @@ def reviewed(folder, classes, seed):
     return Reviewed(
         wrong.index.isin(doubted),
         doubted.map(defect).isin(["wrong-label", "off-topic"]).to_numpy(),
-        answers(pictures, pictures, features, labels),
-        answers(corrected, pictures, features, labels),
+        answers(pictures, pictures, vectors, labels),
+        answers(corrected, pictures, vectors, labels),
     )
 
 
