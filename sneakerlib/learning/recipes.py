@@ -20,13 +20,9 @@ from sneakerlib.runs import cache_folder
 
 # Size of the pictures in pixels and passes over them, unless told otherwise; 0 for what is solved, not trained.
 RECIPES = {"second-order": (288, 0), "frozen": (224, 0), "fine-tune": (160, 6), "scratch": (64, 30)}
-SMALLEST = 32  # pixels: a network halves them five times
 MANY = 12_000  # training pictures from which second moments get fewer channels: memory and time stay linear
 FEWER_NUMBERS = 96 * 97  # a picture, of two maps: their products take 350 MB, however many pictures there are
 RATES = {"scratch": 4e-3, "fine-tune": 7e-4}  # peaks; scratch on the sample's validation: 0.72, with 2e-3 0.68
-# Fine-tuning sees small pictures first (progressive resizing, Howard 2018, fast.ai's DAWNBench entry): of the size, and
-# of the epochs.
-SMALL_FIRST = {0.6: 3, 0.8: 2, 1.0: 1}
 LARGER = 1.4  # times the size it was tuned at, a network describes best: on validation 0.897 against 0.879, 23 classes
 
 
@@ -38,8 +34,7 @@ class Options:
         recipe: `second-order` (a head in closed form on second moments of a frozen backbone), `frozen` (a linear head
             on it), `fine-tune` (the whole backbone) or `scratch` (small CNN).
         backbone: See `backbones.backbone`; `scratch` has none.
-        size: Picture size in pixels; None is the recipe's own.
-        epochs: Passes over the training pictures; None is the recipe's own.
+        size, epochs: Of the pictures in pixels; passes over the training pictures. None is the recipe's own.
         seed: Same seed, same machine, same versions, same numbers.
         class_weights: Let every class count alike, however many pictures it has.
         final: Once everything is chosen, learn from validation pictures as well. The history still tells what came out
@@ -65,12 +60,10 @@ def checked(options: Options) -> Options:
     for name in ("epochs", "logs") if not epochs else ():
         if getattr(options, name) is not None:
             raise InputError(f"the recipe {options.recipe} is solved, not trained by epochs: leave --{name} out")
-    if options.size is None:
-        options = replace(options, size=size)
-    if options.epochs is None:
-        options = replace(options, epochs=epochs)
-    if options.size < SMALLEST:
-        raise InputError(f"size {options.size} is too small: use at least {SMALLEST} pixels")
+    size = size if options.size is None else options.size
+    options = replace(options, size=size, epochs=epochs if options.epochs is None else options.epochs)
+    if options.size < training.SMALLEST:
+        raise InputError(f"size {options.size} is too small: use at least {training.SMALLEST} pixels")
     if options.epochs < 1 and epochs:
         raise InputError(f"epochs must be at least 1, not {options.epochs}")
     return options
@@ -100,13 +93,12 @@ def train(
     """
     options, labels = checked(options or Options()), sorted(usable(catalog).label.unique())
     if len(labels) < 2:
-        raise InputError(
-            f"telling classes apart needs two of them, found {', '.join(labels) or 'none'}: add another sub-folder"
-        )
+        found = ", ".join(labels) or "none"
+        raise InputError(f"telling classes apart needs two of them, found {found}: add another sub-folder")
     model_folder.check_target(out)
     training.seed_everything(options.seed)
     task = _Task(catalog, labels, options, Path(cache or cache_folder()), progress)
-    recipe = {"second-order": _second_order, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
+    recipe = {"second-order": _solved, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
     model, history = recipe[options.recipe](task)
     model_folder.save(model, out, catalog, labels, history, options.recipe, options.seed, asdict(options))
     if len(usable(catalog, "val")) and not options.final:
@@ -134,45 +126,41 @@ class _Task:
     def unfinished(self) -> Path:
         """Where what can be resumed lies: the same pictures in the same way share it."""
         rows = usable(self.catalog)[["sha256", "label", "split"]].sort_values(["sha256", "label"]).to_csv(index=False)
-        how = json.dumps([asdict(self.options), keras.__version__])
-        return self.cache / f"training-{hashlib.sha256((rows + how).encode()).hexdigest()[:16]}"
+        kind = rows + json.dumps([asdict(self.options), keras.__version__])
+        return self.cache / f"training-{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
 
     def backbone(self, size: int | None = None) -> keras.Model:
         return backbone(self.options.backbone, size or self.options.size)
 
     def described(self, network: keras.Model | str, size: int, *splits: str):
         """Features, class numbers and groups of the pictures of some splits."""
-        rows = usable(self.catalog)
-        rows = rows[rows.split.isin(splits)]
+        rows = usable(self.catalog).query("split in @splits")
         found = features(rows, network, size, self.cache, self.progress)
         return found, class_numbers(rows.label, self.labels), rows.group.where(rows.group.ne(""), rows.path)
 
     def stepwise(self, model: keras.Model, sizes: list[int], changes: keras.Sequential, final=False) -> pd.DataFrame:
-        """Train by steps, see `training.fit`; a final training learns validation pictures, and none is left to judge."""
+        """Train by steps, see `training.fit`; a final one learns validation pictures, so none is left to judge it."""
         options, place = self.options, self.unfinished / ("final" if final else "steps")
         folder = pictures.prepare(self.catalog, self.unfinished / "prepared", progress=self.progress)
         learned = [folder / split for split in (("train", "val") if final else ("train",))]
         data = training.Dataset(learned, self.labels, sizes, options.seed)
         judged = not final and (folder / "val").is_dir()
         val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
-        how = {"class_weights": options.class_weights, "logs": options.logs, "progress": self.progress}
-        rate = RATES[options.recipe]
-        return training.fit(model, data, val, options.epochs, rate, place, changes, options.seed, **how)
+        how = (RATES[options.recipe], place, changes, options.seed, options.class_weights, options.logs, self.progress)
+        return training.fit(model, data, val, options.epochs, *how)
 
 
 Trained = tuple[keras.Model, pd.DataFrame]  # the model and its history
 
 
 def _history(**scores) -> pd.DataFrame:
-    """Of what is solved at once."""
     return pd.DataFrame(scores | {"kept": True}, index=pd.Index([1], name="epoch"))
 
 
 def _accuracy(features: np.ndarray, targets: np.ndarray, kernel: np.ndarray, bias: float | np.ndarray = 0.0) -> float:
     """How many are right; not a number if there are none, as when all pictures are learned from."""
-    if not len(targets):
-        return float("nan")
-    return float(((heads.answers(features, kernel) + bias).argmax(axis=1) == targets).mean())
+    right = (heads.answers(features, kernel) + bias).argmax(axis=1) == targets
+    return float(right.mean()) if len(right) else float("nan")
 
 
 def _frozen(task: _Task) -> Trained:
@@ -188,12 +176,9 @@ def _frozen(task: _Task) -> Trained:
     return model, history
 
 
-def _second_order(task: _Task) -> Trained:
-    return _solved(task, task.backbone(), task.options.final)
-
-
-def _solved(task: _Task, trunk: keras.Model, final: bool) -> Trained:
+def _solved(task: _Task, trunk: keras.Model | None = None, final: bool | None = None) -> Trained:
     """A ridge head on second moments; leaving one out chooses its penalty and says how sure it may be."""
+    trunk, final = trunk or task.backbone(), task.options.final if final is None else final
     many = len(usable(task.catalog, "train")) > MANY
     fewer = {"channels": int(math.sqrt(FEWER_NUMBERS / len(networks.REGIONS)))} if many else {}
     model = networks.second_order(trunk, task.labels, **fewer)
@@ -220,8 +205,8 @@ def _solved(task: _Task, trunk: keras.Model, final: bool) -> Trained:
 
 def _scratch(task: _Task) -> Trained:
     model = networks.small_cnn(task.labels, task.options.size)
-    start, sizes = model.get_weights(), [task.options.size] * task.options.epochs
-    changes = augmentation.light(task.options.seed)
+    start, changes = model.get_weights(), augmentation.light(task.options.seed)
+    sizes = [task.options.size] * task.options.epochs
     history = task.stepwise(model, sizes, changes)
     if task.options.final:
         model.set_weights(start)
@@ -235,7 +220,7 @@ def _fine_tune(task: _Task) -> Trained:
     The head comes first because a random one would shake the ImageNet weights apart (Kumar et al. 2022, "Fine-Tuning
     can Distort Pretrained Features"). Batch normalisation stays frozen: a small batch has a poor idea of the mean.
     """
-    options, sizes = task.options, sizes_of(task.options.size, task.options.epochs)
+    options, sizes = task.options, training.sizes_of(task.options.size, task.options.epochs)
     tuned, changes = (
         networks.classifier(backbone(options.backbone, None), task.labels),
         augmentation.crops(options.seed),
@@ -263,15 +248,3 @@ def _fine_tune(task: _Task) -> Trained:
     model = networks.classifier(task.backbone(), task.labels)
     model.set_weights(tuned.get_weights())
     return model, history
-
-
-def sizes_of(size: int, epochs: int) -> list[int]:
-    """The size of the pictures in each epoch of fine-tuning: small ones first, the wanted size at least once, last.
-
-    >>> sizes_of(160, 6), sizes_of(160, 1)
-    ([96, 96, 96, 128, 128, 160], [160])
-    """
-    total, sizes = sum(SMALL_FIRST.values()), []
-    for share, part in SMALL_FIRST.items():
-        sizes += [max(SMALLEST, round(share * size))] * round(epochs * part / total)
-    return [*[*sizes, *[size] * epochs][: epochs - 1], size]

@@ -15,6 +15,10 @@ from sneakerlib.learning.features import decoded
 from sneakerlib.learning.quiet import keras
 
 BATCH = 32
+SMALLEST = 32  # pixels: a network halves them five times
+# Fine-tuning sees small pictures first (progressive resizing, Howard 2018, fast.ai's DAWNBench entry): of the size, and
+# of the epochs.
+SMALL_FIRST = {0.6: 3, 0.8: 2, 1.0: 1}
 
 
 def seed_everything(seed: int) -> None:
@@ -210,6 +214,18 @@ def _history(table: Path) -> pd.DataFrame:
     rows = pd.read_csv(table).drop_duplicates("epoch", keep="last").set_index("epoch")
     rows.index = rows.index + 1
     return rows.reindex(columns=["loss", "accuracy", "val_loss", "val_accuracy"])
+
+
+def sizes_of(size: int, epochs: int) -> list[int]:
+    """The size of the pictures in each epoch of fine-tuning: small ones first, the wanted size at least once, last.
+
+    >>> sizes_of(160, 6), sizes_of(160, 1)
+    ([96, 96, 96, 128, 128, 160], [160])
+    """
+    total, sizes = sum(SMALL_FIRST.values()), []
+    for share, part in SMALL_FIRST.items():
+        sizes += [max(SMALLEST, round(share * size))] * round(epochs * part / total)
+    return [*[*sizes, *[size] * epochs][: epochs - 1], size]
 
 
 def balanced(targets: np.ndarray) -> dict[int, float]:
