@@ -92,7 +92,7 @@ class ReviewGrid:
         figure = plots.gallery(table, table.title, columns=len(table), heat=table.heat).figure
         figure.savefig(buffer, dpi=72, format="jpeg")
         plt.close(figure)
-        alt, code = html.escape(figure.in_words(), quote=True), base64.b64encode(buffer.getvalue()).decode()
+        alt, code = html.escape(plots.in_words(figure), quote=True), base64.b64encode(buffer.getvalue()).decode()
         return f'<img alt="{alt}" style="max-width:100%" src="data:image/jpeg;base64,{code}">'
 
 
