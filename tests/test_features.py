@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from sneakerlib import InputError, catalog, pictures
 from sneakerlib.learning import backbones, engine, features, model_folder, networks
@@ -225,3 +226,13 @@ def test_after_a_question_that_cannot_be_answered_others_are(network, kind):
 def test_an_export_that_cannot_be_kept_is_done_without(network, noise, tmp_path):
     (tmp_path / "file").touch()
     assert isinstance(engine.engine(network, tmp_path / "file"), engine.LiteRT)
+
+
+def test_the_whole_picture_is_squeezed_into_the_square():
+    halves = np.zeros((20, 60, 3), np.uint8)
+    halves[:, 30:] = 255
+    square = features.look(Image.fromarray(halves), 32)
+    assert square.shape == (32, 32, 3)
+    assert square.dtype == np.float32
+    assert square[:, :12].max() == 0
+    assert square[:, 20:].min() == 255

@@ -11,8 +11,8 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.learning import backbones, networks, weights
+from sneakerlib.learning.features import look
 from sneakerlib.learning.quiet import keras
-from sneakerlib.pictures import fit, open_rgb
 
 MILITARY_UNIFORM = 652  # ImageNet's class of the photograph of Rear Admiral Hopper that comes with matplotlib
 
@@ -27,7 +27,7 @@ def test_lite0_has_the_published_size():
 def test_lite0_recognises_what_imagenet_taught_it():
     state = weights.efficientnet_lite(0)
     photograph = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"
-    features = backbones.backbone().predict_on_batch(fit(open_rgb(photograph), 224)[None].astype("float32"))
+    features = backbones.backbone().predict_on_batch(look(photograph, 224)[None])
     logits = features @ state["_fc.weight"].T + state["_fc.bias"]
     assert logits.argmax() == MILITARY_UNIFORM
 

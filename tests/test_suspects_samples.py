@@ -37,11 +37,11 @@ class Reviewed:
     after: int
 
 
-def described(rows, second=False):
-    """What the network says of pictures, by path: plainly, or by its second moments."""
+def moments(rows):
+    """The second moments of what the network sees, as notebook 04's second-order model describes pictures."""
     network = networks.second_order(backbones.backbone(), ["a", "b"], regions=False)
-    network = keras.Model(network.input, network.get_layer("logits").input) if second else "efficientnet-lite0"
-    return pd.DataFrame(np.asarray(features(rows, network, progress=False)), rows.path)
+    network = keras.Model(network.input, network.get_layer("logits").input)
+    return np.asarray(features(rows, network, progress=False), np.float32)
 
 
 def tenth_wrong(pictures, true, seed):
@@ -64,14 +64,10 @@ def reviewed(folder, classes, per_class, seed):
     pictures = tenth_wrong(pictures, true, seed)
     rows, test = suspects.reviewable(pictures), catalog.usable(pictures, "test")
     known, others = catalog.usable(rows), rows[rows.issue.ne("")]
-    plain, model = (
-        described(pd.concat([rows, test])),
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-    )
-    opinions = (
-        left_out(known, described(known, second=True).to_numpy()),
-        unseen(known, plain.loc[known.path].to_numpy()),
-    )
+    both = pd.concat([rows, test])
+    plain = pd.DataFrame(features(both, progress=False), both.path)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    opinions = left_out(known, moments(known)), unseen(known, plain.loc[known.path].to_numpy())
     model.fit(plain.loc[known.path], known.label)
     said = pd.DataFrame(model.predict_proba(plain.loc[others.path]), others.index, model.classes_)
     found = suspects.find(rows, *(pd.concat([opinion, said]) for opinion in opinions))
@@ -83,17 +79,6 @@ def reviewed(folder, classes, per_class, seed):
         right.append(int((model.predict(plain.loc[test.path]) == test.label).sum()))
     is_wrong = known.label.ne(true[known.index]).set_axis(known.path)  # pictures of something else among them
     doubted = found.path[found.why.eq("label")]
-    print(
-        "STAT",
-        classes,
-        seed,
-        is_wrong.sum(),
-        is_wrong.index[is_wrong].isin(doubted).mean(),
-        doubted.map(is_wrong).mean(),
-        right,
-        len(test),
-        flush=True,
-    )
     return Reviewed(is_wrong.index[is_wrong].isin(doubted), doubted.map(is_wrong).to_numpy(bool), *right)
 
 

@@ -221,10 +221,8 @@ def _fine_tune(task: _Task) -> Trained:
     can Distort Pretrained Features"). Batch normalisation stays frozen: a small batch has a poor idea of the mean.
     """
     options, sizes = task.options, training.sizes_of(task.options.size, task.options.epochs)
-    tuned, changes = (
-        networks.classifier(backbone(options.backbone, None), task.labels),
-        augmentation.crops(options.seed),
-    )
+    tuned = networks.classifier(backbone(options.backbone, None), task.labels)
+    changes = augmentation.crops(options.seed)
     for layer in tuned.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     learned, targets, _ = task.described(options.backbone, sizes[0], "train")
