@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from sneakerlib import InputError, pictures
 from sneakerlib.catalog import class_numbers, usable
@@ -99,15 +100,15 @@ def train(
     training.seed_everything(options.seed)
     task = _Task(catalog, labels, options, Path(cache or cache_folder()), progress)
     recipe = {"second-order": _solved, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
-    model, history = recipe[options.recipe](task)
+    model, history, logits = recipe[options.recipe](task)
     model_folder.save(model, out, catalog, labels, history, options.recipe, options.seed, asdict(options))
-    if len(usable(catalog, "val")) and not options.final:
-        seen = model_folder.load(out).predictions(catalog, "val")
-        logits, targets = confidence.log_probabilities(seen, labels), class_numbers(seen.label, labels)
-        noise = heads.label_noise(logits, targets)
+    if len(rows := usable(catalog, "val")) and not options.final:
+        if logits is None:
+            logits = confidence.log_probabilities(model_folder.load(out).predictions(catalog, "val"), labels)
+        noise = heads.label_noise(logits, targets := class_numbers(rows.label, labels))
         temperature = confidence.fit_temperature(logits, targets, noise)
-        threshold = confidence.fit_threshold(confidence.temperature_scaled(seen, temperature), noise=noise)
-        model_folder.calibrate(out, temperature, threshold, noise)
+        seen = confidence.as_predictions(rows, labels, softmax(logits.astype(float) / temperature, axis=1))
+        model_folder.calibrate(out, temperature, confidence.fit_threshold(seen, noise=noise), noise)
     shutil.rmtree(task.unfinished, ignore_errors=True)
     return history
 
@@ -150,57 +151,58 @@ class _Task:
         return training.fit(model, data, val, options.epochs, *how)
 
 
-Trained = tuple[keras.Model, pd.DataFrame]  # the model and its history
+Trained = tuple[keras.Model, pd.DataFrame, np.ndarray | None]  # with the validation pictures' logits, where known
 
 
 def _history(**scores) -> pd.DataFrame:
     return pd.DataFrame(scores | {"kept": True}, index=pd.Index([1], name="epoch"))
 
 
-def _accuracy(features: np.ndarray, targets: np.ndarray, kernel: np.ndarray, bias: float | np.ndarray = 0.0) -> float:
-    """How many are right; not a number if there are none, as when all pictures are learned from."""
-    right = (heads.answers(features, kernel) + bias).argmax(axis=1) == targets
-    return float(right.mean()) if len(right) else float("nan")
+def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
+    """How many are right; not a number without pictures."""
+    return float((logits.argmax(axis=1) == targets).mean()) if len(targets) else float("nan")
 
 
 def _frozen(task: _Task) -> Trained:
     name, size, weights = task.options.backbone, task.options.size, task.options.class_weights
     learned, targets, _ = task.described(name, size, "train")
     unseen, wanted, _ = task.described(name, size, "val")
-    head = heads.logistic(learned, targets, weights)
-    history = _history(accuracy=_accuracy(learned, targets, *head), val_accuracy=_accuracy(unseen, wanted, *head))
+    head = kernel, bias = heads.logistic(learned, targets, weights)
+    said, logits = (heads.answers(seen, kernel) + bias for seen in (learned, unseen))
+    history = _history(accuracy=_accuracy(said, targets), val_accuracy=_accuracy(logits, wanted))
     if task.options.final:
         head = heads.logistic(*task.described(name, size, "train", "val")[:2], weights)
     model = networks.classifier(task.backbone(), task.labels)
     model.get_layer("logits").set_weights(head)
-    return model, history
+    return model, history, logits
 
 
 def _solved(task: _Task, trunk: keras.Model | None = None, final: bool | None = None) -> Trained:
-    """A ridge head on second moments; leaving one out chooses its penalty and says how sure it may be."""
+    """A ridge head on second moments; leaving one out chooses its penalty, and how sure it is."""
     trunk, final = trunk or task.backbone(), task.options.final if final is None else final
     many = len(usable(task.catalog, "train")) > MANY
     fewer = {"channels": int(math.sqrt(FEWER_NUMBERS / len(networks.REGIONS)))} if many else {}
     model = networks.second_order(trunk, task.labels, **fewer)
     part, size = networks.before_head(model), trunk.input_shape[1]
     learned, targets, groups = task.described(part, size, "train")
+    unseen, wanted, _ = task.described(part, size, "val")
     ridge = heads.Ridge(learned, targets, task.options.class_weights)
     strength, left_out = ridge.chosen(groups)
     kernel = ridge.kernel(strength)
+    logits = heads.answers(unseen, kernel)
     history = _history(
         strength=strength,
-        accuracy=_accuracy(learned, targets, kernel),
-        left_out_accuracy=float((left_out.argmax(axis=1) == targets).mean()),
-        val_accuracy=_accuracy(*task.described(part, size, "val")[:2], kernel),
+        accuracy=_accuracy(heads.answers(learned, kernel), targets),
+        left_out_accuracy=_accuracy(left_out, targets),
+        val_accuracy=_accuracy(logits, wanted),
     )
     if final:
         learned, targets, groups = task.described(part, size, "train", "val")
         ridge = heads.Ridge(learned, targets, task.options.class_weights)
         kernel, left_out = ridge.kernel(strength), ridge.left_out(strength, groups)
-    # ridge answers from -1 to 1, which is too flat for probabilities
     temperature = confidence.fit_temperature(left_out, targets, heads.label_noise(left_out, targets))
     model.get_layer("logits").set_weights([kernel / temperature, np.zeros(kernel.shape[1], np.float32)])
-    return model, history
+    return model, history, logits / temperature
 
 
 def _scratch(task: _Task) -> Trained:
@@ -211,7 +213,7 @@ def _scratch(task: _Task) -> Trained:
     if task.options.final:
         model.set_weights(start)
         task.stepwise(model, sizes, changes, final=True)
-    return model, history
+    return model, history, None
 
 
 def _fine_tune(task: _Task) -> Trained:
@@ -232,17 +234,17 @@ def _fine_tune(task: _Task) -> Trained:
     for size in (options.size, round(LARGER * options.size)) if history.val_accuracy.notna().any() else ():
         trunk = task.backbone(size)
         trunk.set_weights(tuned.get_weights()[:-2])  # all but the head
-        model, scores = _solved(task, trunk, final=False)
+        model, scores, logits = _solved(task, trunk, final=False)
         better = scores.val_accuracy.item() > model_folder.best_accuracy(history)
         row = scores.reindex(columns=history.columns).assign(pixels=size, kept=False)
         history = pd.concat([history, row.set_axis([history.index[-1] + 1])]).rename_axis("epoch")
         if better:
-            best, history["kept"] = (trunk, model), history.index == history.index[-1]
+            best, history["kept"] = (trunk, model, logits), history.index == history.index[-1]
     if best:
-        return _solved(task, best[0], final=True)[0] if options.final else best[1], history
+        return _solved(task, best[0], final=True)[0] if options.final else best[1], history, best[2]
     if options.final:
         tuned.set_weights(start)
         task.stepwise(tuned, sizes, changes, final=True)
     model = networks.classifier(task.backbone(), task.labels)
     model.set_weights(tuned.get_weights())
-    return model, history
+    return model, history, None
