@@ -14,11 +14,11 @@ lab: $(READY)
 
 # What every change has to pass, in minutes; each of two processes runs a file of tests at a time.
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not trial"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not trial"
 
 # What a release has to pass as well: statistics over whole samples, the real photographs, thousands of broken pictures.
 trial: lint
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m trial
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m trial
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -24,14 +24,6 @@ needs_chromium = pytest.mark.skipif(
 REAL = Path(os.environ.get("SNEAKERLIB_REAL_IMAGES", Path(__file__).parents[2] / "shared/data/air_jordan"))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
-def pytest_collection_modifyitems(items):
-    """Tests of one file share what they made, so they run in one process, unless a file says otherwise."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory):
     """Keep decoded pictures out of the user's cache folder."""
