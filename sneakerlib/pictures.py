@@ -90,26 +90,6 @@ def prepare(catalog: pd.DataFrame, out: str | Path, longest: int = LONGEST, prog
     return out
 
 
-def as_seen(
-    source: str | Path | bytes | Image.Image, size: int, name: str | None = None, strange: bool = False
-) -> np.ndarray:
-    """A picture as a network sees it: the one way in, for training, evaluation, the commands and the server alike.
-
-    Args:
-        source: See `open_rgb`; or a picture that has been opened.
-        size: Height and width in pixels.
-        name: See `open_rgb`.
-        strange: See `open_rgb`.
-
-    Returns:
-        Array of shape (size, size, 3), uint8, 0 to 255.
-
-    Raises:
-        InputError: See `open_rgb`.
-    """
-    return fit(source if isinstance(source, Image.Image) else open_rgb(source, size, name, strange), size)
-
-
 def open_rgb(
     source: str | Path | bytes, longest: int | None = None, name: str | None = None, strange: bool = False
 ) -> Image.Image:
@@ -248,14 +228,3 @@ def encoded(image: Image.Image, **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, **options)
     return buffer.getvalue()
-
-
-def fit(image: Image.Image, size: int) -> np.ndarray:
-    """Resize an RGB picture to a square, as numbers.
-
-    The whole picture is squeezed into the square: nothing is cut off, no border is learned.
-
-    Returns:
-        Array of shape (size, size, 3), uint8, 0 to 255.
-    """
-    return np.asarray(image.resize((size, size), Image.BICUBIC))

@@ -99,7 +99,7 @@ def gallery(
         columns: Pictures side by side. Defaults to 8.
         most: Pictures at the most. Defaults to 24.
         title: Line above them all. Defaults to none.
-        heat: Heat map to lay over a picture, of shape (size, size), or None; see `explain.Evidence`. Defaults to none.
+        heat: Heat map to lay over a picture, of shape (size, size), or None; see `evidence.Evidence`. Defaults to none.
 
     Returns:
         The first picture's Axes.

@@ -146,11 +146,6 @@ def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterato
     return iter(shown)
 
 
-def watched() -> bool:
-    """Whether a person sees the output while it is written: in a notebook, or at a terminal."""
-    return bool(_shell()) or sys.stdout.isatty()
-
-
 def _shell():
     return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 

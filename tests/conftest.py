@@ -136,24 +136,12 @@ def narrow_lites():
         yield
 
 
-def brightness(fresh, folder, size=32):
-    """The catalog of two classes, split, and pixels by which a class is told: half of the pictures darkened."""
-    from sneakerlib.learning import pipeline
-
-    split = catalog.split(fresh, val=0.25, test=0)
-    pixels = pipeline.pack(split, size, folder / "cache", progress=False)
-    pixels = pipeline.Pixels(pixels.array.copy(), pixels.row, size)
-    for path, label in zip(split.path, split.label, strict=True):
-        pixels.array[pixels.row[path]] //= 4 if label == "one" else 1
-    return split, pixels
-
-
 @pytest.fixture(scope="session")
 def served(table, tmp_path_factory):
     """A model folder worth serving: a real network, thresholds, training pictures to compare with."""
     from sneakerlib.learning import examples, model_folder, recipes
 
     folder = tmp_path_factory.mktemp("served") / "model"
-    recipes.train(table, "second-order", folder, size=64, progress=False)
+    recipes.train(table, folder, recipes.Options(size=64), progress=False)
     examples.keep(model_folder.load(folder), table, progress=False)
     return folder

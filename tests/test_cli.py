@@ -81,7 +81,19 @@ def test_augment_fills_up_and_the_result_trains(shoes, tmp_path, capsys):
     assert set(made["train"]) == {"aero", "bolt"}
     assert min(made["train"].values()) >= 18
     assert made["copies"] > 0
-    answer(capsys, "train", tmp_path / "more/catalog.csv", "--recipe", "linear", "--size", 16, "--out", tmp_path / "m")
+    answer(
+        capsys,
+        "train",
+        tmp_path / "more/catalog.csv",
+        "--recipe",
+        "scratch",
+        "--size",
+        32,
+        "--epochs",
+        1,
+        "--out",
+        tmp_path / "m",
+    )
     scores = answer(capsys, "evaluate", tmp_path / "m", tmp_path / "more/catalog.csv")
     table = catalog.load(tmp_path / "more/catalog.csv")
     assert scores["n"] == table.split.eq("test").sum()
@@ -151,9 +163,9 @@ def test_only_some_labels(shoes, tmp_path, capsys):
         "--labels",
         ",".join(labels),
         "--recipe",
-        "linear",
-        "--size",
-        16,
+        "scratch",
+        "--epochs",
+        1,
         "--out",
         tmp_path / "m",
     )

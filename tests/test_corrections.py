@@ -53,16 +53,6 @@ def test_what_was_set_aside_comes_back_for_training_or_to_its_twins(rows):
     catalog.validate(result.reset_index(), "the corrected catalog")
 
 
-def test_test_labels_are_corrected_in_a_score_of_its_own(rows):
-    asked = rows[rows.split.eq("test")][["path", "label"]].assign(predicted=["a", "c", "a"])
-    asked["correct"] = asked.predicted == asked.label
-    table = lines(("010", "b", "relabel", "c", ""), ("011", "c", "drop", "", ""), ("001", "b", "drop", "", ""))
-    judged = corrections.reviewed(asked, table)
-    assert judged.label.tolist() == ["a", "c"]
-    assert judged.correct.tolist() == [True, True]
-    assert asked.correct.tolist() == [True, False, False]  # the raw score is still there
-
-
 def test_a_correction_for_another_label_is_stale(rows):
     with pytest.raises(InputError, match="was reviewed as z, but the catalog says b: review it again"):
         corrections.apply(rows, lines(("001", "z", "drop", "", "")))

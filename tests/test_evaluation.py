@@ -266,7 +266,7 @@ def test_in_the_notebook_thirty_two_classes_fit_on_a_page_and_keep_their_names(t
 @pytest.fixture(scope="module")
 def trained(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged") / "model"
-    recipes.train(table, "linear", folder, size=16, progress=False)
+    recipes.train(table, folder, recipes.Options("scratch", size=32, epochs=1), progress=False)
     return model_folder.load(folder)
 
 

@@ -15,7 +15,7 @@ from asking import ask, classify, png
 from mutations import largest, mutated
 from test_serving import process  # noqa: F401 (a fixture)
 
-from sneakerlib.pictures import as_seen
+from sneakerlib.pictures import open_rgb
 
 FEW, MANY = 300, int(os.environ.get("SNEAKERLIB_FUZZ", 5000))  # pictures, in `make test` and in `make trial`
 SLOWEST = 2  # seconds for an answer, on a machine that has nothing else to do
@@ -59,7 +59,7 @@ def test_no_picture_brings_the_server_down(process, count):  # noqa: F811
     assert all(success == (status == 200) for status, success, _ in seen)
     assert {200, 422} <= {status for status, _, _ in seen}  # neither everything nor nothing is taken
     begun = time.monotonic()
-    as_seen(largest(), 64)
+    open_rgb(largest(), 64)
     alone = time.monotonic() - begun  # on this machine, as busy as it is now
     assert max(seconds for _, _, seconds in seen) < max(SLOWEST, 4 * alone)
     assert started.poll() is None

@@ -1,115 +1,165 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn import linear_model
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib.learning import heads, model_folder, networks, ridge
-from sneakerlib.learning.heads import Described
+from sneakerlib.learning import heads
+
+COUNTS = (30, 20, 10)  # pictures of each class
 
 
 @pytest.fixture
 def blobs():
-    """Three classes of noisy points, 90 to learn from and 30 to judge by; the first class is the largest."""
+    """Three classes of noisy points; the first class is the largest."""
     rng = np.random.default_rng(0)
     targets = rng.choice(3, 120, p=[0.6, 0.25, 0.15])
     vectors = np.eye(3)[targets] @ rng.normal(size=(3, 8)) + rng.normal(size=(120, 8))
-    return Described(vectors.astype(np.float32), targets, 90)
+    return vectors.astype(np.float32), targets
 
 
 def reference(**options):
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000, **options))
+    return make_pipeline(StandardScaler(), linear_model.LogisticRegression(C=0.01, max_iter=1000, **options))
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-def test_a_solved_head_agrees_with_scikit_learn(blobs, balanced):
-    x, y = blobs.train
-    kernel, bias = heads.solve_head(x, y, balanced=balanced)
+def test_logistic_regression_agrees_with_scikit_learn(blobs, balanced):
+    x, y = blobs
+    kernel, bias = heads.logistic(x, y, balanced)
     model = reference(class_weight="balanced" if balanced else None).fit(x, y)
     assert np.allclose(x @ kernel + bias, model.decision_function(x), atol=1e-4)
 
 
-def test_a_solved_head_agrees_with_scikit_learn_for_two_classes(blobs):
-    x, y = blobs.train[0], (blobs.train[1] > 0).astype(int)
-    kernel, bias = heads.solve_head(x, y)
+def test_logistic_regression_agrees_with_scikit_learn_for_two_classes(blobs):
+    x, y = blobs[0], (blobs[1] > 0).astype(int)
+    kernel, bias = heads.logistic(x, y)
     logits = x @ kernel + bias
-    assert np.allclose(logits[:, 1] - logits[:, 0], reference().fit(x, y).decision_function(x), atol=1e-4)
+    model = reference().fit(x, y)
+    assert np.allclose(logits[:, 1] - logits[:, 0], model.decision_function(x), atol=1e-4)
+    assert np.allclose(logits.sum(axis=1), 0, atol=1e-4)
 
 
-def test_a_head_is_put_behind_what_described_the_pictures(table, tmp_path):
-    labels = sorted(set(table.label))
-    model = networks.linear(labels, 32)
-    described = heads.describe(table, labels, networks.features(model), cache=tmp_path, progress=False)
-    history = heads.fit_linear(model, described)
-    kernel, bias = heads.solve_head(*described.train)
-    assert np.allclose(model.get_layer("logits").get_weights()[0], kernel, atol=1e-6)
-    right = (described.val[0] @ kernel + bias).argmax(1) == described.val[1]
-    assert history.val_accuracy.tolist() == [right.mean()]
+# Ridge regression; the vectors have length 1, so a share of 0.3 is 0.3.
 
 
-def test_the_test_pictures_are_not_even_described(table, tmp_path):
-    labels = sorted(set(table.label))
-    described = heads.describe(
-        table, labels, networks.features(networks.linear(labels, 32)), cache=tmp_path, progress=False
-    )
-    assert len(described.vectors) == table.split.isin(["train", "val"]).sum() < len(table)
+@pytest.fixture(params=[200, 20], ids=["by pictures", "by numbers"])
+def data(request):
+    """Vectors of length 1 with more, or fewer, numbers than there are pictures, and their classes, mixed."""
+    rng = np.random.default_rng(0)
+    targets = rng.permutation(np.repeat(range(3), COUNTS))
+    features = rng.normal(size=(60, request.param)).astype(np.float32)
+    features[:, :3] += 2 * np.eye(3)[targets]
+    return features / np.linalg.norm(features, axis=1, keepdims=True), targets
 
 
-def test_a_final_head_has_learned_from_validation_pictures_but_its_score_has_not(blobs):
-    weights = {}
-    for final in (False, True):
-        dense = keras_dense(8, 3)
-        history = heads.fit_linear(dense, blobs, final=final)
-        weights[final] = dense.get_layer("logits").get_weights()[0], history.val_accuracy.iloc[0]
-    assert np.allclose(weights[True][0], heads.solve_head(blobs.vectors, blobs.targets)[0], atol=1e-6)
-    assert weights[True][1] == weights[False][1]
+def signs(targets):
+    return 2 * np.eye(3)[targets] - 1
 
 
-def keras_dense(channels, classes):
-    """A model that is nothing but a head."""
-    from sneakerlib.learning.quiet import keras
-
-    inputs = keras.Input((channels,))
-    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(inputs))
+def counted(targets, weighted):
+    """How much each picture counts, if every class is to count alike, or every picture."""
+    return (20 / np.array(COUNTS))[targets] if weighted else np.ones(60)
 
 
-@pytest.mark.parametrize("final", [False, True])
-def test_a_ridge_head_is_chosen_on_validation_and_sure_where_it_is_right(blobs, final):
-    model = keras_dense(8, 3)
-    history = heads.fit_second_order(model, blobs, final=final)
-    assert history.strength.tolist() == list(ridge.STRENGTHS)
-    kept = history[history.kept].iloc[0]
-    assert history.val_accuracy.max() == kept.val_accuracy
-    learned = (blobs.vectors, blobs.targets) if final else blobs.train
-    solver = ridge.solver(*learned)
-    direction = solver.solve(kept.strength)
-    kernel, _ = model.get_layer("logits").get_weights()
-    assert np.allclose(kernel / np.linalg.norm(kernel), direction / np.linalg.norm(direction), atol=1e-5)
-    logits = blobs.val[0] @ kernel
-    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    surprise = -np.log(p[np.arange(30), blobs.val[1]]).mean()
-    assert surprise < np.log(3)  # the probabilities say more than guessing does
+def solved(features, targets, counts=None, rows=slice(None)):
+    """scikit-learn's head, of some of the pictures."""
+    weights = None if counts is None else counts[rows]
+    return linear_model.Ridge(0.3, fit_intercept=False).fit(features[rows], signs(targets)[rows], weights)
 
 
-@pytest.mark.usefixtures("small_lites")
-def test_a_second_order_head_survives_saving(table, tmp_path):
-    labels = sorted(set(table.label))
-    model = networks.second_order(networks.backbone(size=64), labels)
-    described = heads.describe(table, labels, networks.features(model), cache=tmp_path / "cache", progress=False)
-    history = heads.fit_second_order(model, described)
-    model_folder.save(model, tmp_path / "m", table, labels, history, "second-order")
-    saved = model_folder.load(tmp_path / "m")
-    answers = saved.predictions(table, "val")
-    assert answers.correct.mean() == model_folder.reached(history) == saved.info["val_accuracy"]
+def test_the_way_with_less_memory_is_taken(data):
+    ridge = heads.Ridge(*data)
+    assert ridge.by_pictures == (data[0].shape[1] == 200)
+    assert len(ridge.products) == min(data[0].shape)
 
 
-def test_accuracy_by_number_of_classes_counts_those_classes_only(blobs):
-    table = heads.staged(blobs, ["shoe 10", "shoe 2", "shoe 1"], [2, 3])
-    last_two = blobs.val[1] > 0  # 1 and 2 come before 10
-    assert table.classes.tolist() == [2, 3]
-    assert table.pictures.tolist() == [last_two.sum(), 30]
-    x, y = blobs.train
-    two = reference().fit(x[y > 0], y[y > 0])
-    assert table.val_accuracy.iloc[0] == two.score(blobs.val[0][last_two], blobs.val[1][last_two])
-    ridged = heads.staged(blobs, ["1", "2", "3"], [3], heads.ridge_head)
-    assert ridged.low.item() < ridged.val_accuracy.item() < ridged.high.item()
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_weights_of_the_head_agree_with_scikit_learn(data, weighted):
+    features, targets = data
+    kernel, counts = heads.Ridge(features, targets, weighted).kernel(0.3), counted(targets, weighted)
+    assert np.allclose(kernel, solved(features, targets, counts).coef_.T, atol=1e-4)
+    dual = KernelRidge(alpha=0.3, kernel="linear").fit(features, signs(targets), counts)
+    assert np.allclose(kernel, features.T @ dual.dual_coef_, atol=1e-4)
+
+
+def test_longer_vectors_want_the_same_share_of_penalty(data):
+    features, targets = data
+    longer, plain = heads.Ridge(3 * features, targets), heads.Ridge(features, targets)
+    assert np.allclose(longer.kernel(0.3) * 3, plain.kernel(0.3), atol=1e-4)
+    assert np.allclose(longer.left_out(0.3), plain.left_out(0.3), atol=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_left_out_is_what_a_head_says_that_was_solved_without_the_picture(data, weighted):
+    features, targets = data
+    exact, counts = heads.Ridge(features, targets, weighted).left_out(0.3), counted(targets, weighted)
+    for out in range(60):
+        rest = np.arange(60) != out
+        assert np.allclose(exact[out], solved(features, targets, counts, rest).predict(features[[out]])[0], atol=1e-4)
+
+
+def test_left_out_is_what_scikit_learns_own_way_gives(data):
+    features, targets = data
+    theirs = linear_model.RidgeCV([0.3], fit_intercept=False, store_cv_results=True).fit(features, signs(targets))
+    squared = (heads.Ridge(features, targets).left_out(0.3) - signs(targets)) ** 2
+    assert np.allclose(squared, theirs.cv_results_[..., 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_twins_are_left_out_together(data, weighted):
+    features, targets = data
+    groups = np.arange(60).astype(str)
+    groups[[3, 20, 41]], groups[[5, 6]] = "three", "two"
+    ridge, counts = heads.Ridge(features, targets, weighted), counted(targets, weighted)
+    said, alone = ridge.left_out(0.3, groups), ridge.left_out(0.3)
+    for out in ([3, 20, 41], [5, 6], [10]):
+        rest = ~np.isin(np.arange(60), out)
+        assert np.allclose(said[out], solved(features, targets, counts, rest).predict(features[out]), atol=1e-4)
+    assert not np.allclose(said[3], alone[3], atol=1e-4)
+    assert np.array_equal(said[10], alone[10])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_both_ways_lead_to_the_same_weights(blobs, weighted):
+    """Whatever the lengths of the vectors: numbers that are all zero make them long and change nothing."""
+    x, y = blobs
+    few, many = (heads.Ridge(each, y, weighted) for each in (x, np.pad(x, ((0, 0), (0, 200)))))
+    assert (few.by_pictures, many.by_pictures) == (False, True)
+    assert np.allclose(few.kernel(0.3), many.kernel(0.3)[:8], atol=1e-4)
+    groups = np.arange(120) // 2
+    assert np.allclose(few.left_out(0.3, groups), many.left_out(0.3, groups), atol=1e-3)
+
+
+def test_portions_and_half_precision_change_nothing(data, monkeypatch):
+    features, targets = data[0].astype(np.float16), data[1]
+    whole = heads.Ridge(features.astype(np.float32), targets)
+    monkeypatch.setattr(heads, "PORTION", 16)
+    ridge = heads.Ridge(features, targets)
+    x = features.astype(np.float32)
+    assert np.allclose(ridge.products, x @ x.T if ridge.by_pictures else x.T @ x, atol=1e-5)
+    assert np.allclose(ridge.kernel(0.3), whole.kernel(0.3), atol=1e-5)
+    assert np.allclose(ridge.left_out(0.3), whole.left_out(0.3), atol=1e-4)
+    assert np.allclose(heads.answers(features, ridge.kernel(0.3)), x @ whole.kernel(0.3), atol=1e-5)
+
+
+def test_the_strength_is_the_one_that_names_most_of_what_was_left_out(data, monkeypatch):
+    monkeypatch.setattr(heads, "STRENGTHS", (0.001, 0.03, 1.0, 30.0, 0.1))
+    features, targets = data
+    wrong = np.where(np.arange(60) < 12, (targets + 1) % 3, targets)
+    ridge, groups = heads.Ridge(features, wrong), np.arange(60) // 2
+    strength, said = ridge.chosen(groups)
+    right = [(ridge.left_out(each, groups).argmax(axis=1) == wrong).sum() for each in heads.STRENGTHS]
+    assert max(right) > min(right)
+    assert strength == heads.STRENGTHS[int(np.argmax(right))]
+    assert np.array_equal(said, ridge.left_out(strength, groups))
+    assert np.array_equal(heads.leave_one_out(features, wrong, groups), said)
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.1])
+def test_labels_that_look_wrong_are_counted(wrong):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 600)
+    given = np.where(rng.random(600) < wrong, (truth + 1) % 3, truth)
+    logits = 4 * np.eye(3)[truth] + rng.normal(size=(600, 3))
+    assert heads.label_noise(logits, given) == pytest.approx((given != truth).mean(), abs=0.02)

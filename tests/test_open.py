@@ -9,6 +9,34 @@ import pytest
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 # What has to stand in the code cells of a notebook, as regular expressions.
 ROWS: dict[str, list[str]] = {
+    "03_cnn_from_scratch": [
+        r"keras\.utils\.image_dataset_from_directory\(",
+        r"\.cache\(\)",
+        r"\.prefetch\(",
+        r"layers\.Conv2D\(",
+        r"layers\.BatchNormalization\(",
+        r"keras\.Model\(",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"EarlyStopping\(",
+        r"\.history\)",
+        r"layers\.RandomFlip\(",
+        r"LogisticRegression\(",
+        r"first_layer\.predict_on_batch\(",
+    ],
+    "04_transfer_learning": [
+        r"backbone\.trainable = False",
+        r"backbone\.predict\(",
+        r"make_pipeline\(StandardScaler\(\), LogisticRegression\(",
+        r"layers\.Dense\(",
+        r"isinstance\(layer, layers\.BatchNormalization\)",
+        r"startswith\(\"blocks\.5\"\)",
+        r"\.compile\(",
+        r"\.fit\(",
+        r"SVC\(",
+        r"class Moments\(layers\.Layer\)",
+        r"RidgeCV\(",
+    ],
     "05_confusion_matrices": [
         r"pd\.crosstab\(",
         r"sns\.heatmap\(",
@@ -50,6 +78,18 @@ ROWS: dict[str, list[str]] = {
         r"\"licence\": result\[\"licence\"\]",
         r"collect\.collect\(",
         r"sns\.countplot\(",
+    ],
+    "06_misclassified_images": [
+        r"make_pipeline\(StandardScaler\(\), LogisticRegression\(",
+        r"StratifiedGroupKFold\(",
+        r"cross_val_predict\(.*groups=",
+        r"find_label_issues\(",
+        r"np\.linalg\.inv\(",
+        r"heads\.leave_one_out\(",
+        r"tf\.GradientTape\(",
+        r"widget\.ReviewGrid\(",
+        r"model\.fit\(",
+        r"binomtest\(.*\)\.pvalue",
     ],
 }
 

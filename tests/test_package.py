@@ -11,7 +11,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_reading_and_cleaning_need_no_tensorflow():
-    modules = "catalog, plots, cleaning.audit, sample.dataset, scraping.collect, review.corrections, review.review"
+    modules = "catalog, plots, cleaning.audit, sample.dataset, scraping.collect, review.corrections, review.suspects"
     imports = "; ".join(f"import sneakerlib.{module}" for module in modules.split(", "))
     code = f"import sys; {imports}; print('tensorflow' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

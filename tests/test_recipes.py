@@ -1,27 +1,29 @@
-import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sneakerlib import InputError, catalog, cli
-from sneakerlib.learning import cookbook, model_folder, recipes
+from sneakerlib.learning import confidence, heads, model_folder, recipes
+from sneakerlib.learning.features import features
 
 OPTIONS = {  # that make a recipe quick
     "second-order": {"size": 64},
     "frozen": {"size": 64},
     "fine-tune": {"size": 64, "epochs": 1},
     "scratch": {"size": 32, "epochs": 1},
-    "linear": {"size": 16},
 }
 
 
-def train(table, recipe, out, **options):
-    return recipes.train(table, recipe, out, progress=False, **OPTIONS[recipe] | options)
+def train(table, recipe, out, cache, **options):
+    options = recipes.Options(recipe, **OPTIONS[recipe] | options)
+    return recipes.train(table, out, options, cache=cache, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -34,33 +36,49 @@ def trained(request, table, caches, narrow_lites):
     """A recipe, trained: its name, history and model folder; and both once more, with validation pictures learned."""
     folder, both = caches / request.param, []
     for final in (False, True):
-        history = train(table, request.param, folder / f"{final}", cache=caches / "c", final=final)
+        history = train(table, request.param, folder / f"{final}", caches / request.param / "c", final=final)
         both.append((history, model_folder.load(folder / f"{final}")))
     return request.param, *both
 
 
 def test_every_recipe_has_options_here():
-    assert OPTIONS.keys() == cookbook.RECIPES.keys()
+    assert OPTIONS.keys() == recipes.RECIPES.keys()
 
 
 def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(trained, table, caches):
     recipe, (history, saved), (final_history, final) = trained
-    seen = saved.predictions(table, "val")
-    assert seen.correct.mean() == pytest.approx(model_folder.reached(history)) == saved.info["val_accuracy"]
+    seen, cache = saved.predictions(table, "val"), caches / recipe / "c"
+    assert seen.correct.mean() == pytest.approx(model_folder.best_accuracy(history)) == saved.info["val_accuracy"]
+    pd.testing.assert_frame_equal(saved.history, history, check_dtype=False)
     assert saved.info["recipe"] == recipe
     assert saved.info["settings"]["backbone"] == "efficientnet-lite0"
     assert saved.info["settings"]["size"] == OPTIONS[recipe]["size"]
     # it knows how sure it may be, if there were pictures to ask
+    logits, targets = confidence.log_probabilities(seen, saved.labels), catalog.class_numbers(seen.label, saved.labels)
+    noise = saved.info["label_noise"]
     if recipe in ("second-order", "frozen"):  # others have not learned enough for a best temperature
-        logits, targets = np.log(seen.filter(regex="^p_").to_numpy()), catalog.class_numbers(seen.label, saved.labels)
-        assert model_folder.fit_temperature(logits, targets) == pytest.approx(1, rel=0.02)
-    assert saved.info["abstain_below"] == pytest.approx(model_folder.fit_threshold(seen), abs=1e-3)
-    assert (final.temperature, final.info["abstain_below"]) == (1, 0)  # it has learned the validation pictures
-    # a final model keeps the score that it had before, and has learned more
+        assert noise == pytest.approx(heads.label_noise(logits, targets))
+        assert confidence.fit_temperature(logits, targets, noise) == pytest.approx(1, rel=0.02)
+        assert np.exp(logits)[np.arange(len(seen)), targets].mean() > 1 / 3
+    assert saved.info["abstain_below"] == pytest.approx(confidence.fit_threshold(seen, noise=noise), abs=1e-3)
+    # a final model has learned the validation pictures, so nothing is left to ask; its score is the one from before
+    assert (final.temperature, final.info["abstain_below"]) == (1, 0)
     assert final_history.equals(history)
     pairs = zip(saved.model.get_weights(), final.model.get_weights(), strict=True)
     assert any(not np.array_equal(one, other) for one, other in pairs)
-    assert not list((caches / "c").glob("training-*"))
+    assert not list(cache.glob("training-*"))
+    if recipe != "scratch":  # no test picture was even looked at
+        with sqlite3.connect(cache / "features.sqlite") as opened:
+            described = {key for (key,) in opened.execute("SELECT key FROM vectors")}
+        assert described == set(table.sha256[table.split.isin(["train", "val"])])
+    if recipe == "frozen":
+        for model, splits in ((saved, ["train"]), (final, ["train", "val"])):
+            rows = catalog.usable(table)
+            rows = rows[rows.split.isin(splits)]
+            learned = features(rows, size=64, cache=cache, progress=False)
+            wanted = heads.logistic(learned, catalog.class_numbers(rows.label, model.labels))
+            for found, expected in zip(model.model.get_layer("logits").get_weights(), wanted, strict=True):
+                assert np.allclose(found, expected, atol=1e-6)
     if recipe == "fine-tune":  # the head that validation prefers
         assert history.pixels.tolist()[-3:] == [64, 64, 90]  # as trained, and two solved heads
         assert history.val_accuracy[history.kept].tolist() == [history.val_accuracy.iloc[-3:].max()]
@@ -70,26 +88,38 @@ def test_every_recipe_leaves_a_model_that_answers_as_its_history_says(trained, t
 def test_without_validation_pictures_a_second_order_head_is_chosen_by_leaving_one_out(table, tmp_path, small_lites):
     rows = table.assign(split=table.split.replace("val", "train"))
     rows.attrs = table.attrs
-    history = train(rows, "second-order", tmp_path / "m", cache=tmp_path / "c")
-    assert history.kept.sum() == 1
+    history = train(rows, "second-order", tmp_path / "m", tmp_path / "c")
+    assert history.strength.item() in heads.STRENGTHS
+    assert 1 / 3 < history.left_out_accuracy.item() <= history.accuracy.item()
     assert history.val_accuracy.isna().all()
     assert "not known" in (tmp_path / "m/card.md").read_text()
     assert model_folder.load(tmp_path / "m").predictions(rows, "test").correct.mean() > 1 / 3
 
 
-def test_balanced_classes_lead_to_other_weights(table, tmp_path, small_lites):
+@pytest.mark.parametrize("recipe", ["fine-tune", "scratch", "frozen"])
+def test_without_validation_pictures_others_are_trained_to_the_end(table, tmp_path, small_lites, recipe):
+    rows = table.assign(split=table.split.replace("val", "train"))
+    rows.attrs = table.attrs
+    history = train(rows, recipe, tmp_path / "m", tmp_path / "c")
+    assert history.kept.tolist() == [True]
+    assert history.val_accuracy.isna().all()
+    assert model_folder.load(tmp_path / "m").info["val_accuracy"] is None
+
+
+@pytest.mark.parametrize("recipe", ["second-order", "frozen"])
+def test_balanced_classes_lead_to_other_weights(table, tmp_path, small_lites, recipe):
     rows = table.drop(table.index[table.label.eq("aero")][:8])
     rows.attrs = table.attrs
     for balanced in (False, True):
-        train(rows, "second-order", tmp_path / f"{balanced}", cache=tmp_path / "c", balanced=balanced)
+        train(rows, recipe, tmp_path / f"{balanced}", tmp_path / "c", class_weights=balanced)
     one, other = (model_folder.load(tmp_path / f"{balanced}").model.get_weights()[-2] for balanced in (False, True))
     assert not np.allclose(one, other)
 
 
 def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch, small_lites):
-    monkeypatch.setattr(cookbook, "MANY", 10)
-    monkeypatch.setattr(cookbook, "FEWER_NUMBERS", 4 * 5)
-    train(table, "second-order", tmp_path / "m", cache=tmp_path / "c")
+    monkeypatch.setattr(recipes, "MANY", 10)
+    monkeypatch.setattr(recipes, "FEWER_NUMBERS", 4 * 5)
+    train(table, "second-order", tmp_path / "m", tmp_path / "c")
     kernel, _ = model_folder.load(tmp_path / "m").model.get_layer("logits").get_weights()
     assert kernel.shape == (3 * 2 * 3, 3)
 
@@ -99,14 +129,14 @@ def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch, small_li
     [
         ({"recipe": "magic"}, "there is no recipe 'magic': use second-order, frozen"),
         ({"recipe": "frozen", "epochs": 3}, "solved, not trained by epochs: leave --epochs out"),
-        ({"recipe": "linear", "size": 4}, "size 4 is too small"),
+        ({"recipe": "second-order", "size": 4}, "size 4 is too small"),
         ({"recipe": "scratch", "epochs": 0}, "epochs must be at least 1"),
-        ({"recipe": "linear", "logs": "logs"}, "solved, not trained by epochs: leave --logs out"),
+        ({"recipe": "frozen", "logs": "logs"}, "solved, not trained by epochs: leave --logs out"),
     ],
 )
 def test_an_option_that_would_be_passed_over_is_an_error(table, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
-        recipes.train(table, out=tmp_path / "m", cache=tmp_path / "c", progress=False, **options)
+        recipes.train(table, tmp_path / "m", recipes.Options(**options), cache=tmp_path / "c", progress=False)
     assert not (tmp_path / "m").exists()
 
 
@@ -119,16 +149,17 @@ def test_killed_while_it_trains_the_same_command_goes_on_to_the_same_model(shoes
     cache = tmp_path / "cache"
     process = subprocess.Popen(command, env=os.environ | {"SNEAKERLIB_CACHE": str(cache)}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(cache.glob("training-*/state.npz")):
+    while not list(cache.glob("training-*/steps/backup/latest.weights.h5")):
         assert process.poll() is None
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGKILL)
     process.wait()
-    left = np.load(next(cache.glob("training-*/state.npz")))
-    assert 1 <= len(json.loads(str(left["history"]))) < 12
+    (left,) = cache.glob("training-*/steps/history.csv")
+    assert 1 <= len(pd.read_csv(left)) < 12
     table = catalog.load(rows)
     for name, where in (("killed", cache), ("whole", tmp_path / "other")):
-        train(table, "scratch", tmp_path / name, cache=where, epochs=12)
+        history = train(table, "scratch", tmp_path / name, where, epochs=12)
+        assert len(history) == 12
     killed, whole = (model_folder.load(tmp_path / name) for name in ("killed", "whole"))
     pairs = zip(killed.model.get_weights(), whole.model.get_weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)

@@ -67,12 +67,12 @@ def test_a_good_notebook_has_no_problems(tmp_path):
         (lambda b: cell(b, "parameters")["source"].append("\nSILENT = 3"), "SILENT does not say"),
         (replace("assert ", "_ = "), "must assert"),
         (replace("✓", "ok"), "must assert"),
-        (lambda b: first_code(b)["source"].extend(["\nx = 1"] * 25), "20 at the most"),
+        (lambda b: first_code(b)["source"].extend(["\nx = 1"] * 30), "25 at the most"),
         (
             lambda b: b["cells"].extend({**first_code(b), "id": f"x{n}", "source": ["y = 1\n"] * 8} for n in range(30)),
             "lines of code",
         ),
-        (lambda b: first_code(b).update(source=["def f():\n", *["    x = 1\n"] * 11]), "function f is longer"),
+        (lambda b: first_code(b).update(source=["def f():\n", *["    x = 1\n"] * 26]), "function f is longer"),
         (replace('save_result("04_transfer_learning"', 'save_result("other"'), "the batch runner quotes it"),
     ],
 )

@@ -93,10 +93,10 @@ class Stopped(BaseException):
     """What kills a training here."""
 
 
-@pytest.mark.parametrize("sizes", [(32, 32, 32, 32), (24, 24, 32, 32)])
+@pytest.mark.parametrize(("sizes", "at"), [((32, 32, 32, 32), 2), ((24, 24, 32, 32), 2), ((24, 32), 0)])
 @pytest.mark.parametrize("when", ["before the best is written", "before the backup", "after the backup"])
-def test_a_training_that_was_stopped_goes_on_to_the_same_weights(prepared, tmp_path, monkeypatch, sizes, when):
-    """Also across sizes; stopped in the third epoch, at whichever moment."""
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(prepared, tmp_path, monkeypatch, sizes, at, when):
+    """Also across sizes; stopped in the first or the third epoch, at whichever moment."""
     whole, history, _ = trained(prepared, tmp_path / "whole", sizes=sizes)
     place = {
         "before the best is written": (keras.callbacks.ModelCheckpoint, "on_epoch_end", False),
@@ -107,9 +107,9 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(prepared, tmp_p
     original = getattr(kind, name)
 
     def dying(self, epoch, logs=None):
-        if epoch != 2 or after:
+        if epoch != at or after:
             original(self, epoch, logs)
-        if epoch == 2:
+        if epoch == at:
             raise Stopped
 
     with monkeypatch.context() as patched, pytest.raises(Stopped):
@@ -125,6 +125,23 @@ def test_a_backup_that_was_cut_off_is_replaced_by_the_one_before(prepared, tmp_p
     (backup,) = (tmp_path / "a").rglob("latest.weights.h5")
     backup.write_bytes(backup.read_bytes()[:1000])
     again, same, _ = trained(prepared, tmp_path / "a", sizes=[32] * 3)
+    assert np.array_equal(whole, again) and history.equals(same)
+
+
+def test_if_the_first_backup_was_cut_off_training_begins_again(prepared, tmp_path, monkeypatch):
+    whole, history, _ = trained(prepared, tmp_path / "whole")
+    original = training.Backup._save_model
+
+    def cut_off(self):
+        original(self)
+        for file in (tmp_path / "a/backup").iterdir():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        raise Stopped
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(training.Backup, "_save_model", cut_off)
+        trained(prepared, tmp_path / "a")
+    again, same, _ = trained(prepared, tmp_path / "a")
     assert np.array_equal(whole, again) and history.equals(same)
 
 

@@ -11,7 +11,7 @@ from sneakerlib import InputError
 from sneakerlib.deployment.gate import Lanes
 from sneakerlib.learning import examples, model_folder
 from sneakerlib.pictures import encoded
-from sneakerlib.review import explain
+from sneakerlib.review import evidence
 
 WAITING = 64  # questions that may wait: a second or two of work
 WAITING_EXPLANATIONS = 8  # the same for explanations, which take a tenth of a second or two
@@ -30,7 +30,7 @@ class Desk:
         saved.classify(Image.new("RGB", (8, 8)))  # export it, load it, and see it work before anybody asks
         self.examples = examples.Examples(saved) if (saved.folder / examples.FILE).is_file() else None
         try:
-            self.heat = explain.HeatMaps(saved.model)
+            self.heat = evidence.HeatMaps(saved.model)
         except InputError:  # no feature maps to look at
             self.heat = None
         self.lanes, self.explaining = Lanes(saved.engine.lanes, WAITING), Lanes(1, WAITING_EXPLANATIONS)

@@ -26,18 +26,6 @@ def crops(seed: int = 0) -> keras.Sequential:
     return _recipe("crops", seed, RandomZoom=((-0.2, 0.0),), RandomTranslation=(0.1, 0.1))
 
 
-def standard(seed: int = 0) -> keras.Sequential:
-    """Mirror, relight, turn, zoom and shift pictures of 0 to 255.
-
-    Up to 29 degrees, a quarter of the size, a tenth of a shift: near the recipe of the Keras cat-and-dog tutorial
-    (rotation 30, zoom .2, shift .2, flip).
-
-    Args:
-        seed: Makes the changes reproducible. Defaults to 0.
-    """
-    return _recipe("augmentation", seed, RandomRotation=(0.08,), RandomZoom=(0.25,), RandomTranslation=(0.1, 0.1))
-
-
 def _recipe(name: str, seed: int, **moves: tuple) -> keras.Sequential:
     """Mirroring and relighting, then layers that move pixels, by their names; each has a seed of its own."""
     layers = keras.layers

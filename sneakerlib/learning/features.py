@@ -95,7 +95,7 @@ def features(
 
     Returns:
         Array of shape (pictures, channels), in the order of the catalog: float32; float16 beyond 4,096 channels, which
-        rounds by 0.05 % at most.
+        rounds by 0.05 % at most. Without pictures it is empty both ways.
 
     Raises:
         InputError: If the backbone is unknown, or a picture cannot be read.
@@ -137,7 +137,7 @@ class Store:
 
     def get(self, keys: Iterable[str]) -> np.ndarray:
         """The vectors of these keys, one row each; every one must be known."""
-        keys, found = list(keys), None
+        keys, found = list(keys), np.zeros((0, 0), np.float32)
         with self._open() as opened:
             for start in range(0, len(keys), ASKED):
                 some = keys[start : start + ASKED]
@@ -147,7 +147,7 @@ class Store:
                 for at, key in enumerate(some, start):
                     half, content = rows[key]
                     vector = np.frombuffer(content, np.float16 if half else np.float32)
-                    found = np.empty((len(keys), len(vector)), vector.dtype) if found is None else found
+                    found = found if len(found) else np.empty((len(keys), len(vector)), vector.dtype)
                     found[at] = vector
         return found
 

@@ -59,14 +59,17 @@ class Ridge:
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, class_weights: bool = False):
         self.features, self.targets = features, np.asarray(targets)
-        self.signs = 2 * np.eye(int(self.targets.max()) + 1, dtype=np.float32)[self.targets] - 1
+        signs = 2 * np.eye(int(self.targets.max()) + 1, dtype=np.float32)[self.targets] - 1
         counts = compute_sample_weight("balanced", targets) if class_weights else np.ones(len(self.targets))
         self.roots = np.sqrt(counts).astype(np.float32)[:, None]  # a picture that counts double is one times root 2
         self.by_pictures = len(features) <= features.shape[1]
         side = len(features) if self.by_pictures else features.shape[1]
-        self.products = np.zeros((side, side), np.float32)
+        self.wanted = signs * self.roots
+        self.products, self.scale = np.zeros((side, side), np.float32), 0.0  # scale: mean squared length
+        self.sums = np.zeros((side, signs.shape[1]), np.float32)  # of the numbers, for each class
         for rows in _portions(len(features)):
             x = self._vectors(rows)
+            self.scale += float(np.square(x / self.roots[rows]).sum()) / len(features)
             if self.by_pictures:
                 for columns in _portions(rows.stop):
                     block = x @ self._vectors(columns).T
@@ -74,9 +77,7 @@ class Ridge:
                     self.products[columns, rows] = block.T
             else:
                 self.products += x.T @ x
-        lengths = np.diag(self.products) / (self.roots[:, 0] ** 2 if self.by_pictures else 1)
-        self.scale = float(lengths.sum()) / len(features)  # mean squared length
-        self.wanted = self.signs * self.roots
+                self.sums += x.T @ self.wanted[rows]
 
     def _vectors(self, rows: slice | np.ndarray) -> np.ndarray:
         """Vectors as they count."""
@@ -94,11 +95,10 @@ class Ridge:
             strength: Of the penalty, as a share of the mean squared length.
         """
         factor = cho_factor(self._raised(strength), overwrite_a=True, check_finite=False)
-        right = cho_solve(factor, self.wanted) if self.by_pictures else self.wanted
-        total = np.zeros((self.features.shape[1], right.shape[1]), np.float32)
-        for rows in _portions(len(right)):
-            total += self._vectors(rows).T @ right[rows]
-        return total if self.by_pictures else cho_solve(factor, total)
+        if not self.by_pictures:
+            return cho_solve(factor, self.sums)
+        dual = cho_solve(factor, self.wanted)
+        return sum(self._vectors(rows).T @ dual[rows] for rows in _portions(len(dual)))
 
     def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
         """What is said of each picture by the head that was solved without it, exactly, for the price of one inverse.
@@ -114,20 +114,14 @@ class Ridge:
         Squares"); for groups the block form of the same identity (Golub, Heath and Wahba 1979).
         """
         inverse = _inverse(self._raised(strength))
-        kernel = (
-            None
-            if self.by_pictures
-            else inverse @ sum(self._vectors(rows).T @ self.wanted[rows] for rows in _portions(len(self.wanted)))
-        )
+        solved = inverse @ (self.wanted if self.by_pictures else self.sums)  # a weight per picture, or per number
         said = np.empty_like(self.wanted)
-        together = [np.array([at]) for at in range(len(said))] if groups is None else _together(groups)
-        dual = inverse @ self.wanted if self.by_pictures else None
-        for rows in together:
+        for rows in _together(np.arange(len(said)) if groups is None else groups):
             if self.by_pictures:
-                residual, leverage = dual[rows], inverse[np.ix_(rows, rows)]
+                residual, leverage = solved[rows], inverse[np.ix_(rows, rows)]
             else:
                 x = self._vectors(rows)
-                residual, leverage = self.wanted[rows] - x @ kernel, np.eye(len(rows)) - x @ inverse @ x.T
+                residual, leverage = self.wanted[rows] - x @ solved, np.eye(len(rows)) - x @ inverse @ x.T
             said[rows] = self.wanted[rows] - np.linalg.solve(leverage, residual)
         return said / self.roots
 

@@ -65,7 +65,7 @@ class Saved:
         return engine(self.model, self.folder)
 
     def sure(self, answer: dict[str, float]) -> bool:
-        """Whether an answer of `evaluation.classify` may be given, or "not sure" would be better."""
+        """Whether an answer of `classify` may be given, or "not sure" would be better."""
         return max(answer.values()) >= self.info.get("abstain_below", 0)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -110,9 +110,7 @@ class Saved:
         rows = catalogs.usable(catalog, split)
         rows = rows[rows.label.isin(self.labels)]
         if rows.empty:
-            raise InputError(
-                f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog's columns"
-            )
+            raise InputError(f"no usable pictures of the model's classes in split {split or 'all'}: see the catalog")
         folder = catalogs.folder_of(rows)
         logits = np.stack(list(answers(self.engine, self.size, (folder / path for path in rows.path), len(rows))))
         return as_predictions(rows, self.labels, self.probabilities(logits))
@@ -222,9 +220,8 @@ def check(folder: str | Path) -> None:
     if not folder.is_dir():
         raise InputError(f"there is no model folder {folder}: train one with `sneakerlib train IMAGES --out {folder}`")
     if missing := [part for part in PARTS if not (folder / part).is_file()]:
-        raise InputError(
-            f"the model folder {folder} lacks {', '.join(missing)}: train it again or copy the whole folder"
-        )
+        missing = ", ".join(missing)
+        raise InputError(f"the model folder {folder} lacks {missing}: train it again or copy the whole folder")
 
 
 def load(folder: str | Path | Saved) -> Saved:
@@ -235,15 +232,13 @@ def load(folder: str | Path | Saved) -> Saved:
     """
     if isinstance(folder, Saved):
         return folder
-    folder = Path(folder)
-    check(folder)
+    check(folder := Path(folder))
     try:
         info = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
         labels, size, temperature = info.pop("labels"), info.pop("size"), info.pop("temperature")
     except (ValueError, KeyError) as error:
-        raise InputError(
-            f"{folder / 'labels.json'} is damaged ({error}): train the model again or copy it anew"
-        ) from error
+        file = folder / "labels.json"
+        raise InputError(f"{file} is damaged ({error}): train the model again or copy it anew") from error
     from sneakerlib.learning.networks import keras  # late: a missing part is named without waiting for TensorFlow
 
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from sneakerlib import InputError, pictures
 from sneakerlib.catalog import class_numbers, usable
@@ -20,13 +21,9 @@ from sneakerlib.runs import cache_folder
 
 # Size of the pictures in pixels and passes over them, unless told otherwise; 0 for what is solved, not trained.
 RECIPES = {"second-order": (288, 0), "frozen": (224, 0), "fine-tune": (160, 6), "scratch": (64, 30)}
-SMALLEST = 32  # pixels: a network halves them five times
 MANY = 12_000  # training pictures from which second moments get fewer channels: memory and time stay linear
 FEWER_NUMBERS = 96 * 97  # a picture, of two maps: their products take 350 MB, however many pictures there are
 RATES = {"scratch": 4e-3, "fine-tune": 7e-4}  # peaks; scratch on the sample's validation: 0.72, with 2e-3 0.68
-# Fine-tuning sees small pictures first (progressive resizing, Howard 2018, fast.ai's DAWNBench entry): of the size, and
-# of the epochs.
-SMALL_FIRST = {0.6: 3, 0.8: 2, 1.0: 1}
 LARGER = 1.4  # times the size it was tuned at, a network describes best: on validation 0.897 against 0.879, 23 classes
 
 
@@ -38,8 +35,7 @@ class Options:
         recipe: `second-order` (a head in closed form on second moments of a frozen backbone), `frozen` (a linear head
             on it), `fine-tune` (the whole backbone) or `scratch` (small CNN).
         backbone: See `backbones.backbone`; `scratch` has none.
-        size: Picture size in pixels; None is the recipe's own.
-        epochs: Passes over the training pictures; None is the recipe's own.
+        size, epochs: Of the pictures in pixels; passes over the training pictures. None is the recipe's own.
         seed: Same seed, same machine, same versions, same numbers.
         class_weights: Let every class count alike, however many pictures it has.
         final: Once everything is chosen, learn from validation pictures as well. The history still tells what came out
@@ -65,9 +61,10 @@ def checked(options: Options) -> Options:
     for name in ("epochs", "logs") if not epochs else ():
         if getattr(options, name) is not None:
             raise InputError(f"the recipe {options.recipe} is solved, not trained by epochs: leave --{name} out")
-    options = replace(options, size=options.size or size, epochs=epochs if options.epochs is None else options.epochs)
-    if options.size < SMALLEST:
-        raise InputError(f"size {options.size} is too small: use at least {SMALLEST} pixels")
+    size = size if options.size is None else options.size
+    options = replace(options, size=size, epochs=epochs if options.epochs is None else options.epochs)
+    if options.size < training.SMALLEST:
+        raise InputError(f"size {options.size} is too small: use at least {training.SMALLEST} pixels")
     if options.epochs < 1 and epochs:
         raise InputError(f"epochs must be at least 1, not {options.epochs}")
     return options
@@ -97,22 +94,21 @@ def train(
     """
     options, labels = checked(options or Options()), sorted(usable(catalog).label.unique())
     if len(labels) < 2:
-        raise InputError(
-            f"telling classes apart needs two of them, found {', '.join(labels) or 'none'}: add another sub-folder"
-        )
+        found = ", ".join(labels) or "none"
+        raise InputError(f"telling classes apart needs two of them, found {found}: add another sub-folder")
     model_folder.check_target(out)
     training.seed_everything(options.seed)
     task = _Task(catalog, labels, options, Path(cache or cache_folder()), progress)
-    recipe = {"second-order": _second_order, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
-    model, history = recipe[options.recipe](task)
+    recipe = {"second-order": _solved, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
+    model, history, logits = recipe[options.recipe](task)
     model_folder.save(model, out, catalog, labels, history, options.recipe, options.seed, asdict(options))
-    if len(usable(catalog, "val")) and not options.final:
-        seen = model_folder.load(out).predictions(catalog, "val")
-        logits, targets = confidence.log_probabilities(seen, labels), class_numbers(seen.label, labels)
-        noise = heads.label_noise(logits, targets)
+    if len(rows := usable(catalog, "val")) and not options.final:
+        if logits is None:
+            logits = confidence.log_probabilities(model_folder.load(out).predictions(catalog, "val"), labels)
+        noise = heads.label_noise(logits, targets := class_numbers(rows.label, labels))
         temperature = confidence.fit_temperature(logits, targets, noise)
-        threshold = confidence.fit_threshold(confidence.temperature_scaled(seen, temperature), noise=noise)
-        model_folder.calibrate(out, temperature, threshold, noise)
+        seen = confidence.as_predictions(rows, labels, softmax(logits.astype(float) / temperature, axis=1))
+        model_folder.calibrate(out, temperature, confidence.fit_threshold(seen, noise=noise), noise)
     shutil.rmtree(task.unfinished, ignore_errors=True)
     return history
 
@@ -131,47 +127,39 @@ class _Task:
     def unfinished(self) -> Path:
         """Where what can be resumed lies: the same pictures in the same way share it."""
         rows = usable(self.catalog)[["sha256", "label", "split"]].sort_values(["sha256", "label"]).to_csv(index=False)
-        how = json.dumps([asdict(self.options), keras.__version__])
-        return self.cache / f"training-{hashlib.sha256((rows + how).encode()).hexdigest()[:16]}"
+        kind = rows + json.dumps([asdict(self.options), keras.__version__])
+        return self.cache / f"training-{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
 
     def backbone(self, size: int | None = None) -> keras.Model:
         return backbone(self.options.backbone, size or self.options.size)
 
     def described(self, network: keras.Model | str, size: int, *splits: str):
         """Features, class numbers and groups of the pictures of some splits."""
-        rows = usable(self.catalog)
-        rows = rows[rows.split.isin(splits)]
+        rows = usable(self.catalog).query("split in @splits")
         found = features(rows, network, size, self.cache, self.progress)
         return found, class_numbers(rows.label, self.labels), rows.group.where(rows.group.ne(""), rows.path)
 
-    def stepwise(self, model: keras.Model, sizes: list[int], changes: keras.Sequential) -> pd.DataFrame:
-        """Train by steps, and if asked to, once more on validation pictures, too; see `training.fit`."""
-        options, start = self.options, model.get_weights()
+    def stepwise(self, model: keras.Model, sizes: list[int], changes: keras.Sequential, final=False) -> pd.DataFrame:
+        """Train by steps, see `training.fit`; a final one learns validation pictures, so none is left to judge it."""
+        options, place = self.options, self.unfinished / ("final" if final else "steps")
         folder = pictures.prepare(self.catalog, self.unfinished / "prepared", progress=self.progress)
-        how = {"rate": RATES[options.recipe], "augmentation": changes, "seed": options.seed, "progress": self.progress}
-        how |= {"class_weights": options.class_weights, "logs": options.logs, "epochs": options.epochs}
-
-        def fit(name: str, learned: list[str], judged: bool) -> pd.DataFrame:
-            data = training.Dataset([folder / split for split in learned], self.labels, sizes, options.seed)
-            val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
-            return training.fit(model, data, val, folder=self.unfinished / name, **how)
-
-        history = fit("steps", ["train"], (folder / "val").is_dir())
-        if options.final:
-            model.set_weights(start)
-            fit("final", ["train", "val"], False)
-        return history
+        learned = [folder / split for split in (("train", "val") if final else ("train",))]
+        data = training.Dataset(learned, self.labels, sizes, options.seed)
+        judged = not final and (folder / "val").is_dir()
+        val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
+        how = (RATES[options.recipe], place, changes, options.seed, options.class_weights, options.logs, self.progress)
+        return training.fit(model, data, val, options.epochs, *how)
 
 
-Trained = tuple[keras.Model, pd.DataFrame]  # the model and its history
+Trained = tuple[keras.Model, pd.DataFrame, np.ndarray | None]  # with the validation pictures' logits, where known
 
 
-def _history(rows: list[dict], first: int = 1) -> pd.DataFrame:
-    return pd.DataFrame(rows, index=pd.RangeIndex(first, first + len(rows), name="epoch"))
+def _history(**scores) -> pd.DataFrame:
+    return pd.DataFrame(scores | {"kept": True}, index=pd.Index([1], name="epoch"))
 
 
 def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """How many are right; not a number if there are none, as when all pictures are learned from."""
+    """How many are right; not a number without pictures."""
     return float((logits.argmax(axis=1) == targets).mean()) if len(targets) else float("nan")
 
 
@@ -179,49 +167,53 @@ def _frozen(task: _Task) -> Trained:
     name, size, weights = task.options.backbone, task.options.size, task.options.class_weights
     learned, targets, _ = task.described(name, size, "train")
     unseen, wanted, _ = task.described(name, size, "val")
-    kernel, bias = heads.logistic(learned, targets, weights)
-    scores = {"accuracy": _accuracy(learned @ kernel + bias, targets), "val_accuracy": float("nan")}
-    scores["val_accuracy"] = _accuracy(unseen @ kernel + bias, wanted)
+    head = kernel, bias = heads.logistic(learned, targets, weights)
+    said, logits = (heads.answers(seen, kernel) + bias for seen in (learned, unseen))
+    history = _history(accuracy=_accuracy(said, targets), val_accuracy=_accuracy(logits, wanted))
     if task.options.final:
-        learned, targets, _ = task.described(name, size, "train", "val")
-        kernel, bias = heads.logistic(learned, targets, weights)
+        head = heads.logistic(*task.described(name, size, "train", "val")[:2], weights)
     model = networks.classifier(task.backbone(), task.labels)
-    model.get_layer("logits").set_weights([kernel, bias])
-    return model, _history([scores | {"kept": True}])
+    model.get_layer("logits").set_weights(head)
+    return model, history, logits
 
 
-def _second_order(task: _Task) -> Trained:
-    return _solved(task, task.backbone(), task.options.final)
-
-
-def _solved(task: _Task, trunk: keras.Model, final: bool) -> Trained:
-    """A ridge head on second moments; leaving one out chooses its penalty and says how sure it may be."""
+def _solved(task: _Task, trunk: keras.Model | None = None, final: bool | None = None) -> Trained:
+    """A ridge head on second moments; leaving one out chooses its penalty, and how sure it is."""
+    trunk, final = trunk or task.backbone(), task.options.final if final is None else final
     many = len(usable(task.catalog, "train")) > MANY
     fewer = {"channels": int(math.sqrt(FEWER_NUMBERS / len(networks.REGIONS)))} if many else {}
     model = networks.second_order(trunk, task.labels, **fewer)
     part, size = networks.before_head(model), trunk.input_shape[1]
     learned, targets, groups = task.described(part, size, "train")
+    unseen, wanted, _ = task.described(part, size, "val")
     ridge = heads.Ridge(learned, targets, task.options.class_weights)
     strength, left_out = ridge.chosen(groups)
     kernel = ridge.kernel(strength)
-    unseen, wanted, _ = task.described(part, size, "val")
-    scores = {"strength": strength, "accuracy": _accuracy(heads.answers(learned, kernel), targets)}
-    scores |= {"left_out_accuracy": _accuracy(left_out, targets)}
-    scores |= {"val_accuracy": _accuracy(heads.answers(unseen, kernel), wanted), "kept": True}
+    logits = heads.answers(unseen, kernel)
+    history = _history(
+        strength=strength,
+        accuracy=_accuracy(heads.answers(learned, kernel), targets),
+        left_out_accuracy=_accuracy(left_out, targets),
+        val_accuracy=_accuracy(logits, wanted),
+    )
     if final:
         learned, targets, groups = task.described(part, size, "train", "val")
         ridge = heads.Ridge(learned, targets, task.options.class_weights)
         kernel, left_out = ridge.kernel(strength), ridge.left_out(strength, groups)
-    # ridge answers from -1 to 1, which is too flat for probabilities
     temperature = confidence.fit_temperature(left_out, targets, heads.label_noise(left_out, targets))
     model.get_layer("logits").set_weights([kernel / temperature, np.zeros(kernel.shape[1], np.float32)])
-    return model, _history([scores])
+    return model, history, logits / temperature
 
 
 def _scratch(task: _Task) -> Trained:
     model = networks.small_cnn(task.labels, task.options.size)
+    start, changes = model.get_weights(), augmentation.light(task.options.seed)
     sizes = [task.options.size] * task.options.epochs
-    return model, task.stepwise(model, sizes, augmentation.light(task.options.seed))
+    history = task.stepwise(model, sizes, changes)
+    if task.options.final:
+        model.set_weights(start)
+        task.stepwise(model, sizes, changes, final=True)
+    return model, history, None
 
 
 def _fine_tune(task: _Task) -> Trained:
@@ -230,36 +222,29 @@ def _fine_tune(task: _Task) -> Trained:
     The head comes first because a random one would shake the ImageNet weights apart (Kumar et al. 2022, "Fine-Tuning
     can Distort Pretrained Features"). Batch normalisation stays frozen: a small batch has a poor idea of the mean.
     """
-    options, sizes = task.options, sizes_of(task.options.size, task.options.epochs)
+    options, sizes = task.options, training.sizes_of(task.options.size, task.options.epochs)
     tuned = networks.classifier(backbone(options.backbone, None), task.labels)
+    changes = augmentation.crops(options.seed)
     for layer in tuned.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     learned, targets, _ = task.described(options.backbone, sizes[0], "train")
-    kernel, bias = heads.logistic(learned, targets, options.class_weights)
-    tuned.get_layer("logits").set_weights([kernel, bias])
-    history = task.stepwise(tuned, sizes, augmentation.crops(options.seed)).assign(pixels=sizes)
-    model = networks.classifier(task.backbone(), task.labels)
-    model.set_weights(tuned.get_weights())
+    tuned.get_layer("logits").set_weights(heads.logistic(learned, targets, options.class_weights))
+    start = tuned.get_weights()
+    history, best = task.stepwise(tuned, sizes, changes).assign(pixels=sizes), None
     for size in (options.size, round(LARGER * options.size)) if history.val_accuracy.notna().any() else ():
         trunk = task.backbone(size)
         trunk.set_weights(tuned.get_weights()[:-2])  # all but the head
-        second, scores = _solved(task, trunk, options.final)
+        model, scores, logits = _solved(task, trunk, final=False)
+        better = scores.val_accuracy.item() > model_folder.best_accuracy(history)
         row = scores.reindex(columns=history.columns).assign(pixels=size, kept=False)
-        row.index = pd.RangeIndex(history.index[-1] + 1, history.index[-1] + 2, name="epoch")
-        better = scores.val_accuracy.iloc[0] > model_folder.best_accuracy(history)
-        history = pd.concat([history, row])
+        history = pd.concat([history, row.set_axis([history.index[-1] + 1])]).rename_axis("epoch")
         if better:
-            model, history["kept"] = second, history.index == history.index[-1]
-    return model, history
-
-
-def sizes_of(size: int, epochs: int) -> list[int]:
-    """The size of the pictures in each epoch of fine-tuning: small ones first, the wanted size at least once, last.
-
-    >>> sizes_of(160, 6), sizes_of(160, 1)
-    ([96, 96, 96, 128, 128, 160], [160])
-    """
-    total, sizes = sum(SMALL_FIRST.values()), []
-    for share, part in SMALL_FIRST.items():
-        sizes += [max(SMALLEST, round(share * size))] * round(epochs * part / total)
-    return [*[*sizes, *[size] * epochs][: epochs - 1], size]
+            best, history["kept"] = (trunk, model, logits), history.index == history.index[-1]
+    if best:
+        return _solved(task, best[0], final=True)[0] if options.final else best[1], history, best[2]
+    if options.final:
+        tuned.set_weights(start)
+        task.stepwise(tuned, sizes, changes, final=True)
+    model = networks.classifier(task.backbone(), task.labels)
+    model.set_weights(tuned.get_weights())
+    return model, history, None

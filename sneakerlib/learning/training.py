@@ -1,5 +1,6 @@
 """Training by gradient steps: plain `fit` with Keras' own callbacks, stopped and resumed without loss."""
 
+import contextlib
 import importlib.util
 import warnings
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from sneakerlib.learning.features import decoded
 from sneakerlib.learning.quiet import keras
 
 BATCH = 32
+SMALLEST = 32  # pixels: a network halves them five times
+# Fine-tuning sees small pictures first (progressive resizing, Howard 2018, fast.ai's DAWNBench entry): of the size, and
+# of the epochs.
+SMALL_FIRST = {0.6: 3, 0.8: 2, 1.0: 1}
 
 
 def seed_everything(seed: int) -> None:
@@ -90,6 +95,12 @@ class Reseed(keras.callbacks.Callback):
 
 class Backup(keras.callbacks.BackupAndRestore):
     """Keras' backup; which epoch comes next is what the optimizer has counted, so the two cannot disagree."""
+
+    def on_train_begin(self, logs=None):
+        """Go on from the last backup or the one before; if the very first was cut off, begin again."""
+        Path(self._training_metadata_path).unlink(missing_ok=True)  # not needed, and it may have been cut off, too
+        with contextlib.suppress(*[] if Path(self._prev_weights_path).is_file() else [OSError]):
+            super().on_train_begin(logs)
 
     def _load_model(self):
         super()._load_model()
@@ -176,7 +187,7 @@ def fit(
     )
     callbacks = [Reseed(train, seed)]
     if val:
-        so_far = _history(table).val_accuracy.max() if table.is_file() else None
+        so_far = _history(table).val_accuracy.max() if table.is_file() and table.stat().st_size else None
         options = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True, "save_weights_only": True}
         callbacks.append(keras.callbacks.ModelCheckpoint(best, initial_value_threshold=so_far, **options))
     callbacks += [keras.callbacks.CSVLogger(table, append=True)]
@@ -203,6 +214,18 @@ def _history(table: Path) -> pd.DataFrame:
     rows = pd.read_csv(table).drop_duplicates("epoch", keep="last").set_index("epoch")
     rows.index = rows.index + 1
     return rows.reindex(columns=["loss", "accuracy", "val_loss", "val_accuracy"])
+
+
+def sizes_of(size: int, epochs: int) -> list[int]:
+    """The size of the pictures in each epoch of fine-tuning: small ones first, the wanted size at least once, last.
+
+    >>> sizes_of(160, 6), sizes_of(160, 1)
+    ([96, 96, 96, 128, 128, 160], [160])
+    """
+    total, sizes = sum(SMALL_FIRST.values()), []
+    for share, part in SMALL_FIRST.items():
+        sizes += [max(SMALLEST, round(share * size))] * round(epochs * part / total)
+    return [*[*sizes, *[size] * epochs][: epochs - 1], size]
 
 
 def balanced(targets: np.ndarray) -> dict[int, float]:

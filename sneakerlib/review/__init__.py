@@ -1,4 +1,5 @@
 """Notebook 06: labels that are probably wrong, what speaks for and against them, and what somebody decides.
 
-`review.suspects` finds, `grid.ReviewGrid` shows, `corrections.apply` brings decisions back into the catalog.
+`suspects.find` lists them, `evidence.Evidence` shows what speaks for which class, `widget.ReviewGrid` takes decisions,
+`corrections.apply` brings them back into the catalog.
 """

@@ -134,7 +134,7 @@ def photograph(address: str, files: list[str | Path]) -> Image.Image:
         InputError: If Chromium or its driver is missing, or the answers do not come within 30 seconds.
     """
     with chromium() as page:
-        page.set_window_size(1000, 1000)
+        page.set_window_size(1000, 1420)
         page.get(address)
         page.find_element("id", "choose").send_keys("\n".join(str(Path(file).resolve()) for file in files))
         deadline = time.monotonic() + LOAD

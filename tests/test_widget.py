@@ -14,23 +14,20 @@ import pytest
 from conftest import needs_chromium
 
 from sneakerlib import InputError, catalog
-from sneakerlib.review import corrections, grid
+from sneakerlib.review import corrections, widget
 from sneakerlib.scraping import browser
 
 LABELS = ["one", "three", "two"]
 
 
-class Neighbours:
+class Pairs:
     """Evidence without a network: the picture and one other."""
-
-    count = 0
 
     def __init__(self, rows):
         self.rows = rows
 
-    def of(self, some):
-        pairs = [(row.path, path) for row in some.itertuples() for path in (row.path, self.rows.path.iloc[0])]
-        table = pd.DataFrame(pairs, columns=["suspect", "path"]).assign(label="", title="x", wrong=False, heat=None)
+    def of(self, suspect):
+        table = pd.DataFrame({"path": [suspect.path, self.rows.path.iloc[0]]}).assign(label="", title="x", heat=None)
         table.attrs = self.rows.attrs
         return table
 
@@ -51,8 +48,9 @@ def rows(folder):
 def opened(rows, tmp_path):
     """Opens the grid on one file again and again, as a kernel does that was restarted."""
 
-    def again():
-        made = grid.ReviewGrid(suspects_of(rows), tmp_path / "c.csv", LABELS, Neighbours(rows))
+    def again(found=None):
+        found = suspects_of(rows) if found is None else found
+        made = widget.ReviewGrid(found, tmp_path / "c.csv", LABELS, Pairs(rows), "grid")
         made.widget()
         return made
 
@@ -60,20 +58,37 @@ def opened(rows, tmp_path):
 
 
 def said(made):
-    return [card.said.value for card in made.shown]
+    return [card.said.value for card in made.cards]
+
+
+def press(card, text):
+    """Press the button that says so."""
+    card.buttons.value = dict(card.buttons.options)[text]
 
 
 def test_every_click_is_in_the_file_at_once(opened, rows, tmp_path):
     made = opened()
-    relabel, keep, drop = made.shown[0].buttons
-    for button, expected in ((relabel, ["relabel", "two"]), (keep, ["keep", ""]), (drop, ["drop", ""])):
-        button.click()
+    first = made.cards[0]
+    for text, expected in (
+        ("Change to two", ["relabel", "two"]),
+        ("Keep one", ["keep", ""]),
+        ("Leave it out", ["drop", ""]),
+    ):
+        press(first, text)
         line = corrections.load(tmp_path / "c.csv").iloc[0]
         assert [line.path, line.label, line.action, line.new_label] == [rows.path[1], "one", *expected]
-        assert [one.button_style for one in made.shown[0].buttons if one.button_style] == ["success"]
-    made.shown[1].other.value = "three"
+    made.cards[1].other.value = ("relabel", "three")
     assert corrections.load(tmp_path / "c.csv").new_label.tolist() == ["", "three"]
-    assert said(made) == ["✓ drop", "✓ relabel three", "not decided", "not decided"]
+    assert said(made) == ["✓ Leave it out", "✓ Change to three", "not decided", "not decided"]
+    assert made.cards[1].buttons.value is None
+
+
+def test_the_status_line_says_that_the_cells_below_are_to_be_run_again(opened):
+    made = opened()
+    press(made.cards[0], "Keep one")
+    assert "1 of 6 decided by you" in made.head.value
+    assert "shown: 1 to 4" in made.head.value
+    assert "run the cells below again" in made.head.value
 
 
 def test_proposals_are_shown_as_such_and_do_not_count_as_decided(opened, rows, tmp_path):
@@ -82,83 +97,86 @@ def test_proposals_are_shown_as_such_and_do_not_count_as_decided(opened, rows, t
         tmp_path / "c.csv",
     )
     made = opened()
-    assert said(made)[0] == "proposed: relabel two"
-    assert made.shown[0].buttons[0].button_style == "info"
+    assert said(made)[0] == "proposed: Change to two"
+    assert made.cards[0].buttons.value is None  # so that it can be pressed
     assert "0 of 6 decided" in made.head.value
-    made.shown[0].buttons[0].click()
+    press(made.cards[0], "Change to two")
     assert "1 of 6 decided" in made.head.value
+    assert corrections.load(tmp_path / "c.csv").reason.tolist() == [corrections.BY_HAND]
 
 
 def test_made_again_it_goes_on_where_it_was(opened):
     made = opened()
-    made.shown[2].buttons[0].click()
+    press(made.cards[2], "Change to two")
     made.on.click()
-    made.shown[0].buttons[2].click()
+    press(made.cards[0], "Leave it out")
     again = opened()
-    assert [card.row.path for card in again.shown] == [card.row.path for card in made.shown]
-    assert said(again) == ["✓ drop", "not decided"]
+    assert [card.row.path for card in again.cards] == [card.row.path for card in made.cards]
+    assert said(again) == ["✓ Leave it out", "not decided"]
+    assert again.cards[0].buttons.value == ("drop", "")
     assert again.on.disabled
     again.back.click()
-    assert said(again) == ["not decided", "not decided", "✓ relabel two", "not decided"]
+    assert said(again) == ["not decided", "not decided", "✓ Change to two", "not decided"]
     assert again.back.disabled
+    again.on.click()
+    press(again.cards[1], "Keep two")
+    assert opened().at == 0  # nothing is left after what was decided last, but some before
 
 
-def test_each_class_has_a_place_of_its_own(opened):
-    made = opened()
-    made.chosen.value = "two"  # all six have to do with it
-    made.on.click()
-    made.shown[1].buttons[0].click()
-    made.chosen.value = grid.EVERY
-    assert made.at == 0
-    made.chosen.value = "two"
-    assert made.at == grid.PAGE
-    assert said(made) == ["not decided", "✓ relabel one"]
-
-
-def test_a_list_that_has_changed_begins_at_what_is_open(opened, tmp_path):
+def test_showing_what_was_decided_writes_nothing(opened, tmp_path):
+    press(opened().cards[0], "Keep one")
+    before = (tmp_path / "c.csv").stat()
     opened()
-    (tmp_path / "c.place.json").write_text('{"all classes": "gone.jpg"}')
-    assert opened().at == 0
-    (tmp_path / "c.place.json").write_text("{ half a file")
-    assert opened().at == 0
+    assert (tmp_path / "c.csv").stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_names_of_files_and_classes_are_text_not_markup(rows, tmp_path):
-    table = suspects_of(rows).head(1).assign(label="<script>", proposed="a & b")
-    made = grid.ReviewGrid(table, tmp_path / "c.csv", LABELS, Neighbours(rows))
-    made.widget()
-    assert "&lt;script&gt;" in made.shown[0].box.children[0].value
-    assert "<script>" not in made.shown[0].box.children[0].value
+def test_what_was_set_aside_can_be_brought_back(opened, rows, tmp_path):
+    found = suspects_of(rows).head(1).assign(why="off-topic", proposed="one", agreed=False)
+    made = opened(found)
+    assert [text for text, _ in made.cards[0].buttons.options] == ["Bring it back as one", "Leave it out"]
+    assert "set aside as off-topic" in made.cards[0].box.children[0].value
+    made.cards[0].other.value = ("relabel", "two")
+    assert corrections.load(tmp_path / "c.csv").new_label.tolist() == ["two"]
 
 
-def test_without_anybody_to_click_it_is_a_gallery(rows, tmp_path, capsys, monkeypatch):
+def test_names_of_files_and_classes_are_text_not_markup(opened, rows):
+    made = opened(suspects_of(rows).head(1).assign(label="<script>", proposed="a & b"))
+    assert "&lt;script&gt;" in made.cards[0].box.children[0].value
+    assert "<script>" not in made.cards[0].box.children[0].value
+    press(made.cards[0], "Change to a & b")
+    assert said(made) == ["✓ Change to a &amp; b"]
+
+
+def test_without_anybody_to_click_the_file_decides(rows, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
-    made = grid.ReviewGrid(suspects_of(rows), tmp_path / "c.csv", LABELS, Neighbours(rows), most=3)
-    made._ipython_display_()
-    assert len(shown[0].plotted) == 6
-    assert "3 of 6 suspects" in plots.in_words(shown[0])
-    assert "edit c.csv" in capsys.readouterr().out
-    made.save(tmp_path / "figures/06_topic__suspects")
-    assert len(pd.read_csv(tmp_path / "figures/06_topic__suspects.csv")) == 6
-    made.suspects = made.suspects.head(0)
-    made._ipython_display_()
-    assert capsys.readouterr().out == "no label is suspect\n"
+
+    def show(found, way):
+        widget.ReviewGrid(found, tmp_path / "c.csv", LABELS, Pairs(rows), way)._ipython_display_()
+        return capsys.readouterr().out
+
+    assert "c.csv says what is decided" in show(suspects_of(rows), "auto")
+    monkeypatch.setenv("JPY_SESSION_NAME", "06.ipynb")
+    assert "c.csv says what is decided" in show(suspects_of(rows), "gallery")
+    assert "c.csv says what is decided" in show(suspects_of(rows).head(0), "grid")
+    assert shown == []
+    assert show(suspects_of(rows), "auto") == ""
+    assert len(shown) == 1
 
 
 def test_an_unknown_way_is_refused(rows, tmp_path):
     with pytest.raises(InputError, match="no way 'table' to show suspects: use auto, grid, gallery"):
-        grid.ReviewGrid(suspects_of(rows), tmp_path / "c.csv", LABELS, Neighbours(rows), "table")
+        widget.ReviewGrid(suspects_of(rows), tmp_path / "c.csv", LABELS, Pairs(rows), "table")
 
 
 CODE = """
 import sys; sys.path.insert(0, {tests!r})
-from test_grid import LABELS, Neighbours, suspects_of
+from test_widget import LABELS, Pairs, suspects_of
 from sneakerlib import catalog
-from sneakerlib.review import grid
+from sneakerlib.review import widget
 rows = catalog.read({pictures!r})
-grid.ReviewGrid(suspects_of(rows), "corrections.csv", LABELS, Neighbours(rows))
+widget.ReviewGrid(suspects_of(rows), "corrections.csv", LABELS, Pairs(rows))
 """
 
 
@@ -224,9 +242,9 @@ def test_three_decisions_in_jupyterlab_are_there_after_the_kernel_was_restarted(
         kernel = "return window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
         wait.until(lambda _: page.execute_script(kernel) == "idle")
         run("notebook:run-all-cells")
-        wait.until(lambda _: len(texts("img")) == grid.PAGE)
+        wait.until(lambda _: len(texts("img")) == widget.PAGE)
         assert page.execute_script("return document.querySelector('.review-grid img').alt")
-        for text, number in (("relabel: two", 0), ("keep: one", 1), ("drop", 2)):
+        for text, number in (("Change to two", 0), ("Keep one", 1), ("Leave it out", 2)):
             press(text, number)
             wait.until(lambda _, done=number + 1: sum("✓" in said for said in texts(".widget-html")) == done)
         before = (home / "corrections.csv").read_text()
@@ -239,8 +257,8 @@ def test_three_decisions_in_jupyterlab_are_there_after_the_kernel_was_restarted(
         run("notebook:restart-run-all")
         wait.until(lambda _: page.execute_script("return !!document.querySelector('.jp-Dialog .jp-mod-accept')"))
         page.execute_script("document.querySelector('.jp-Dialog .jp-mod-accept').click()")
-        wait.until(lambda _: len(texts("img")) == grid.PAGE)
+        wait.until(lambda _: len(texts("img")) == widget.PAGE)
         shown = [said for said in texts(".widget-html") if said.startswith("✓") or said == "not decided"]
-        assert shown == ["✓ relabel two", "✓ keep", "✓ drop", "not decided"]
+        assert shown == ["✓ Change to two", "✓ Keep one", "✓ Leave it out", "not decided"]
         assert "3 of 6 decided" in " ".join(texts(".widget-html"))
         assert (home / "corrections.csv").read_text() == before
