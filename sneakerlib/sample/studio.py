@@ -8,7 +8,6 @@ from sneakerlib.sample.sheet import spline
 
 VIEWS = {"side": 0.62, "three-quarter": 0.26, "sole": 0.12}  # how often each is seen, roughly as in an image search
 GROUNDS = {"white": 0.28, "plain": 0.16, "gradient": 0.2, "concrete": 0.14, "wood": 0.12, "carpet": 0.1}
-K = dict(turn=9, scale=(0.82, 1.1), stretch=0.0, clutter=0.0, front=0.12, light=0.0, things=1)
 
 
 def _colourway(rng: np.random.Generator) -> dict:
@@ -79,17 +78,6 @@ def _perspective(corners: list, w: int, h: int) -> list[float]:
     return np.linalg.solve(np.array(rows, float), values).tolist()
 
 
-def _things(picture: Image.Image, rng: np.random.Generator, count: int, least: float, most: float) -> None:
-    """Draw boxes and balls of some colour somewhere into the picture; sizes are shares of its longer side."""
-    draw, longer = ImageDraw.Draw(picture), max(picture.size)
-    for _ in range(count):
-        x, y, size = rng.uniform(0, picture.width), rng.uniform(0, picture.height), longer * rng.uniform(least, most)
-        box = (x - size, y - size * rng.uniform(0.3, 1), x + size, y + size * rng.uniform(0.3, 1))
-        draw.rounded_rectangle(
-            box, size * rng.uniform(0, 1), fill=_tint(rng, rng.uniform(0.1, 0.95), rng.uniform(0, 0.6))
-        )
-
-
 def photograph(model: Model, rng: np.random.Generator) -> Image.Image:
     """One picture of the model: RGB, 200 to 340 pixels on the longer side, as the random generator wills."""
     view = rng.choice(list(VIEWS), p=list(VIEWS.values()))
@@ -98,9 +86,7 @@ def photograph(model: Model, rng: np.random.Generator) -> Image.Image:
         shoe = _three_quarter(shoe, rng.uniform(0.5, 1.0))
     if rng.random() < 0.5:
         shoe = shoe.transpose(Image.FLIP_LEFT_RIGHT)
-    stretch = 1 + K["stretch"] * rng.uniform(-1, 1)
-    shoe = shoe.resize((shoe.width, int(shoe.height * stretch)), Image.BICUBIC)
-    shoe = shoe.rotate(rng.normal(0, K["turn"]) if view != "sole" else rng.uniform(-80, 80), Image.BICUBIC, expand=True)
+    shoe = shoe.rotate(rng.normal(0, 9) if view != "sole" else rng.uniform(-80, 80), Image.BICUBIC, expand=True)
     shoe = shoe.crop(shoe.getbbox())
 
     longer = int(rng.integers(200, 341))
@@ -108,15 +94,10 @@ def photograph(model: Model, rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.12:
         width, height = height, width
     ground = _background(rng, width, height)
-    if rng.random() < K["clutter"]:
-        ground = Image.fromarray((ground * 255).astype(np.uint8))
-        _things(ground, rng, int(rng.integers(2, 7)), 0.06, 0.3)
-        ground = np.asarray(ground, np.float32) / 255
-    scale = min(width / shoe.width, height / shoe.height) * rng.uniform(*K["scale"])
+    scale = min(width / shoe.width, height / shoe.height) * rng.uniform(0.82, 1.1)
     shoe = shoe.resize((max(8, int(shoe.width * scale)), max(8, int(shoe.height * scale))), Image.LANCZOS)
-    room = K.get("room", ((0.3, 0.7), (0.35, 0.75)))
-    left = int((width - shoe.width) * rng.uniform(*room[0]))
-    upper = int((height - shoe.height) * rng.uniform(*room[1]))
+    left = int((width - shoe.width) * rng.uniform(0.3, 0.7))
+    upper = int((height - shoe.height) * rng.uniform(0.35, 0.75))
     layer = Image.new("RGBA", (width, height))
     layer.paste(shoe, (left, upper))
     cover = np.asarray(layer, np.float32)[..., 3:] / 255
@@ -126,26 +107,20 @@ def photograph(model: Model, rng: np.random.Generator) -> Image.Image:
     shadow = np.asarray(shadow.filter(ImageFilter.GaussianBlur(longer / 40)), np.float32)[..., None] / 255
     scene = ground * (1 - rng.uniform(0.15, 0.55) * shadow)
     scene = scene * (1 - cover) + np.asarray(layer, np.float32)[..., :3] / 255 * cover
-    if rng.random() < K["front"]:  # something in front of it
-        scene = Image.fromarray((scene * 255).astype(np.uint8))
-        _things(scene, rng, int(rng.integers(1, K["things"] + 1)), 0.08, 0.2)
-        scene = np.asarray(scene, np.float32) / 255
-    if K["light"]:  # from one side
-        slope = rng.uniform(-K["light"], K["light"], 2)
-        ramp = (
-            slope[0] * np.linspace(-1, 1, width)[None, :, None] + slope[1] * np.linspace(-1, 1, height)[:, None, None]
-        )
-        scene = scene * (1 + ramp)
-    cast = rng.normal(1, 0.05, 3) * rng.uniform(*K.get("expo", (0.8, 1.15)))  # white balance and exposure
-    scene = np.clip((scene - 0.5) * rng.uniform(*K.get("contrast", (0.8, 1.15))) + 0.5, 0, 1) * cast + rng.normal(
-        0, rng.uniform(0, 0.02), scene.shape
-    )
+    cast = rng.normal(1, 0.05, 3) * rng.uniform(0.8, 1.15)  # white balance and exposure
+    scene = np.clip((scene - 0.5) * rng.uniform(0.8, 1.15) + 0.5, 0, 1) * cast
+    scene = scene + rng.normal(0, rng.uniform(0, 0.02), scene.shape)
     picture = Image.fromarray((np.clip(scene, 0, 1) * 255).astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    if rng.random() < 0.12:  # something in front of it
+        x, y, size = rng.uniform(0, width), rng.uniform(0, height), longer * rng.uniform(0.1, 0.2)
+        ink = tuple(rng.integers(0, 256, 3).tolist())
+        draw.rounded_rectangle((x - size, y - size / 2, x + size, y + size / 2), size / 3, fill=ink)
     if rng.random() < 0.12:  # a shop's watermark
         text = str(rng.choice(["SNEAKERSHOP", "solefinder.example", "KICKS24", "FOR SALE"]))
         place = (rng.uniform(0, width * 0.5), rng.uniform(0, height * 0.85))
         grey = (int(rng.integers(120, 256)),) * 3
-        ImageDraw.Draw(picture).text(place, text, fill=grey, font=ImageFont.load_default(longer / 14))
+        draw.text(place, text, fill=grey, font=ImageFont.load_default(longer / 14))
     if rng.random() < 0.2:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.4)))
     return picture
