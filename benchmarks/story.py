@@ -22,7 +22,7 @@ TOPICS = ("03_cnn_from_scratch", "05_confusion_matrices", "06_misclassified_imag
 def told(folder: Path) -> dict:
     """What a finished run says: shares of pictures, by the true labels."""
     scratch, compared, reviewed = (json.loads((folder / f"results/{name}.json").read_text()) for name in TOPICS)
-    plain, augmented = scratch["judged"]["as they are"], scratch["judged"]["augmented"]
+    plain, augmented = scratch["judged"]["1 big"], scratch["judged"]["5 augmented"]
     test, gain = compared["true_labels"], reviewed["gain"]["judged by true labels"]
     return {
         "gap, plain": plain["gap at the end"],

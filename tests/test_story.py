@@ -28,10 +28,10 @@ def test_each_step_of_the_story_is_better_than_the_last(scores):
 
 def test_a_network_from_scratch_learns_by_heart_and_augmentation_helps(scores):
     judged = json.loads((RESULTS / "03_cnn_from_scratch.json").read_text())["judged"]
-    plain, augmented = judged["as they are"], judged["augmented"]
+    plain, augmented = judged["1 big"], judged["5 augmented"]
     assert plain["gap at the end"] >= 0.20
     assert augmented["gap at the end"] < plain["gap at the end"]
-    assert augmented["by the true labels"] > plain["by the true labels"]
+    assert augmented["by the true labels"] >= plain["by the true labels"] + 0.03
 
 
 def test_the_chosen_model_is_as_sure_as_it_is_right_about_the_pictures(scores):
