@@ -95,7 +95,7 @@ def test_the_notebooks_temperature_is_that_of_the_package(noise):
     seen = model(300, overconfident=2, wrong_labels=noise * 2 / 3)
     given = {"seen": seen, "labels": LABELS, "noise": noise, "model_folder": model_folder, "np": np}
     found = run_cells(NOTEBOOK, "05-53", "05-67", "05-68", **given)
-    assert found["temperature"] == pytest.approx(fitted(seen, noise), rel=1e-3)
+    assert np.exp(found["best"].x) == pytest.approx(fitted(seen, noise), rel=1e-3)
 
 
 def test_the_notebooks_calibration_error_is_that_of_the_package():

@@ -13,7 +13,7 @@ from sneakerlib import InputError, catalog
 from sneakerlib.cleaning import audit
 from sneakerlib.sample import dataset
 from sneakerlib.sample.drawing import MODELS
-from sneakerlib.sample.studio import photograph
+from sneakerlib.sample.studio import out_of_focus, photograph
 
 
 def shoe(seed=0):
@@ -143,6 +143,7 @@ def test_light_sharpness_and_shape_are_judged_as_cleanvision_does(tmp_path):
         picture = shoe(seed)
         picture.thumbnail((128, 128))
         picture.filter(ImageFilter.GaussianBlur(seed / 2)).save(tmp_path / f"one/{seed}.png")
+        out_of_focus(picture, rng).save(tmp_path / f"one/{seed}-out-of-focus.png")
     lab = Imagelab(data_path=str(tmp_path))
     lab.find_issues(n_jobs=1, verbose=False)
     names = {"dark": "dark", "light": "bright", "blurry": "blurry", "low_information": "low-information"}

@@ -40,9 +40,9 @@ def test_the_truth_names_every_file_and_its_content(shoes):
 
 def test_every_kind_of_defect_is_planted_once_per_file(shoes):
     truth = dataset.truth(shoes)
-    assert set(truth.defect) == {"", "wrong-label", *dataset.ENCODINGS, *dataset.EXTRAS}
+    assert set(truth.defect) == {"", *dataset.INSTEAD, *dataset.EXTRAS, *dataset.TWINS}
     assert not truth.path.duplicated().any()
-    assert truth.defect.eq("wrong-label").sum() == round(0.05 * 60)
+    assert truth.defect.eq("wrong-label").sum() == round(0.10 * 60)
 
 
 def test_planted_defects_are_what_they_are_called(shoes):
@@ -55,6 +55,13 @@ def test_planted_defects_are_what_they_are_called(shoes):
         with pytest.raises(InputError):
             open_rgb(shoes / first.path[defect])
     assert Image.open(shoes / first.path["exif-rotated"]).getexif()[0x0112] == 6
+    sharp = truth[truth.defect.eq("")].path
+    light, detail = (
+        {path: measure(np.asarray(open_rgb(shoes / path).convert("L"), float)) for path in [*sharp, *first.path]}
+        for measure in (lambda grey: np.percentile(grey, 99), lambda grey: np.abs(np.diff(grey)).mean())
+    )
+    assert light[first.path["dark"]] < 70 < min(light[path] for path in sharp)
+    assert detail[first.path["blurry"]] < np.median([detail[path] for path in sharp]) / 2
     assert "." not in first.path["no-extension"]
     assert first.path["upper-case"].endswith(".JPG")
     wrong = truth[truth.defect.eq("wrong-label")]
@@ -67,6 +74,11 @@ def test_copies_are_copies(shoes):
         for row in truth[truth.defect.eq(defect)].itertuples():
             assert row.sha256 == truth.sha256[row.of]
             assert (row.label == truth.label[row.of]) == same_label
+    for defect, same_label in (("near-duplicate", True), ("contradictory-near-duplicate", False)):
+        for row in truth[truth.defect.eq(defect)].itertuples():
+            assert row.sha256 != truth.sha256[row.of]
+            assert (row.label == truth.label[row.of]) == same_label
+            assert row.true_label == truth.true_label[row.of]
 
 
 def test_without_defects_all_is_well(tmp_path):

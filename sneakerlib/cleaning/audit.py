@@ -45,10 +45,12 @@ def audit(
     good = rows[rows.error.eq("")]
     distinct = good.drop_duplicates("sha256")
     found = [*_files(rows, good), *_copies(good), *_near(distinct)]
-    for issue, score in look.odd(good):
+    odd = dict(look.odd(good))
+    for issue, score in odd.items():
         found.append(_say(good.loc[score.index], issue, 1 - score, score.map("{:.2f}".format)))
     if features and len(distinct) >= off_topic.FEWEST:
-        strange = good.join(off_topic.find(catalog.loc[distinct.index], cache, progress), on="sha256", how="inner")
+        clear = good.drop(odd["dark"].index.union(odd["blurry"].index))  # of others no network can tell
+        strange = clear.join(off_topic.find(catalog.loc[distinct.index], cache, progress), on="sha256", how="inner")
         evidence = [f"{row.score:.1f}, limit {row.limit:.1f}" for row in strange.itertuples()]
         found.append(_say(strange, "off-topic", 1 - strange.limit / (2 * strange.score), evidence))
     table = pd.DataFrame([finding for some in found for finding in some], columns=COLUMNS)

@@ -9,47 +9,25 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from sneakerlib import InputError
-from sneakerlib.sample.dataset import make, truth
+from sneakerlib.sample.dataset import PER_CLASS, make, truth
 from sneakerlib.sample.drawing import MODELS
 
 PAGE_SIZE = 20  # as Openverse serves without a key
-ROMAN = [
-    "I",
-    "II",
-    "III",
-    "IV",
-    "V",
-    "VI",
-    "VII",
-    "VIII",
-    "IX",
-    "X",
-    "XI",
-    "XII",
-    "XIII",
-    "XIV",
-    "XV",
-    "XVI",
-    "XVII",
-    "XVIII",
-    "XIX",
-    "XX",
-    "XXI",
-    "XXII",
-    "XXIII",
-]
+NAMES = [model.name for model in MODELS]
+ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
+ROMAN = [tens + ones for tens in ("", "X", "XX") for ones in ONES]
 
 
 @contextmanager
 def service_for(
-    folder: str | Path, queries: Iterable[str], per_class: int = 80, progress: bool = True
+    folder: str | Path, queries: Iterable[str], per_class: int = PER_CLASS, progress: bool = True
 ) -> Iterator[str]:
     """Draw what these queries ask for into a hidden sub-folder, and serve it; yields the service's address.
 
     Args:
         folder: Gets the sub-folder, which is used again by the next call that asks for the same.
         queries: Each names a model, or says its number as in "Air Jordan 3" or "Jordan III".
-        per_class: Pictures per model, 12 at the least. Defaults to 80.
+        per_class: Pictures per model, 12 at the least. Defaults to 160.
         progress: Show a bar. Defaults to True.
 
     Raises:
@@ -57,7 +35,7 @@ def service_for(
     """
     numbers = {query: _number(query) for query in queries}
     if unknown := [query for query, number in numbers.items() if not number]:
-        raise InputError(f"the sample has no {unknown[0]!r}: ask for {MODELS[0].name}, {MODELS[1].name}, … or a number")
+        raise InputError(f"the sample has no {unknown[0]!r}: ask for {NAMES[0]}, {NAMES[1]}, … or a number")
     classes, per_class = max(2, *numbers.values()), max(12, per_class)
     drawn = Path(folder) / f".sample-{classes}x{per_class}"
     make(drawn, classes, per_class, progress=progress)
@@ -67,11 +45,10 @@ def service_for(
 
 def _number(query: str) -> int:
     """Which model a query asks for, from 1; 0 if none."""
-    names = [model.name for model in MODELS]
     for word in query.split():
-        number = (names.index(word) if word in names else ROMAN.index(word) if word in ROMAN else -1) + 1
-        number = int(word) if word.isdecimal() else number
-        if 1 <= number <= len(names):
+        number = int(word) if word.isdecimal() else ROMAN.index(word) if word in ROMAN else 0
+        number = NAMES.index(word) + 1 if word in NAMES else number
+        if 1 <= number <= len(NAMES):
             return number
     return 0
 
@@ -92,27 +69,23 @@ def search_service(folder: str | Path) -> Iterator[str]:
 
         def do_GET(self):
             url = urlsplit(self.path)
+            asked = url.path.removeprefix("/pictures/")
             if url.path == "/search":
-                query = parse_qs(url.query)
-                number = _number(query.get("q", [""])[0])
-                found = table.index[table.label.eq(MODELS[number - 1].name if number else "")]
-                page = int(query.get("page", ["1"])[0])
-                results = [
-                    {
-                        "id": f"sample-{number}",
-                        "url": f"http://{self.headers['Host']}/pictures/{number}",
-                        "title": f"{table.label[number]}, photographed by nobody",
-                        "licence": "cc0",
-                        "creator": "sneakerlib",
-                    }
-                    for number in map(int, found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE])
-                ]
-                body = json.dumps({"results": results, "page_count": -(-len(found) // PAGE_SIZE)}).encode()
-                self._answer(200, "application/json", body)
-            elif url.path.startswith("/pictures/") and url.path[10:].isdigit() and int(url.path[10:]) < len(table):
-                self._answer(200, "image/jpeg", (Path(folder) / table.path[int(url.path[10:])]).read_bytes())
+                self._answer(200, "application/json", json.dumps(self._found(parse_qs(url.query))).encode())
+            elif asked.isdigit() and int(asked) < len(table):
+                self._answer(200, "image/jpeg", (Path(folder) / table.path[int(asked)]).read_bytes())
             else:
                 self._answer(404, "text/plain", b"not here")
+
+        def _found(self, query: dict) -> dict:
+            number, page = _number(query.get("q", [""])[0]), int(query.get("page", ["1"])[0])
+            rows = table[table.label.eq(NAMES[number - 1] if number else "")]
+            shown, results = rows.label[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], []
+            for at, label in shown.items():
+                found = {"id": f"sample-{at}", "url": f"http://{self.headers['Host']}/pictures/{at}"}
+                about = {"title": f"{label}, photographed by nobody", "licence": "cc0", "creator": "sneakerlib"}
+                results.append(found | about)
+            return {"results": results, "page_count": -(-len(rows) // PAGE_SIZE)}
 
         def _answer(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)

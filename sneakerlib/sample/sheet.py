@@ -1,4 +1,4 @@
-"""A small drawing kit: curves, and a sheet that is painted with areas, seams and shade."""
+"""A small drawing kit: curves, and a sheet on which a shoe lies in layers, to be coloured again and again."""
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
@@ -17,15 +17,21 @@ def spline(points: list, steps: int = 10, closed: bool = True) -> list[tuple[flo
     return [tuple(point) for point in curve.reshape(-1, 2)] + ([] if closed else [tuple(p[-1])])
 
 
+def circle(x: float, y: float, radius: float, corners: int = 40) -> list:
+    """Outline of a circle."""
+    turn = np.linspace(0, 2 * np.pi, corners)
+    return list(zip(x + radius * np.cos(turn), y + radius * np.sin(turn), strict=True))
+
+
 class Sheet:
     """A transparent sheet in shoe coordinates: x from heel (0) to toe (1), y from the ground (0) up.
 
-    Areas are grey pictures as large as the sheet: 255 where the area is, 0 elsewhere.
+    Areas are grey pictures as large as the sheet: 255 where the area is, 0 elsewhere. A layer is the name of a colour
+    and the area that gets it; which colour that is, `coloured` says.
     """
 
-    def __init__(self, colours: dict):
-        self.colours = colours
-        self.picture = Image.new("RGB", SHEET)
+    def __init__(self):
+        self.layers = []
         self.alpha = Image.new("L", SHEET)
 
     def area(self, *outlines: list, width: float = 0) -> Image.Image:
@@ -40,28 +46,26 @@ class Sheet:
                 draw.polygon(pixels, fill=255)
         return image
 
-    def discs(self, centres: list, radius: float) -> Image.Image:
-        """Area of discs of one radius."""
-        return self.area(*[circle(x, y, radius, 14) for x, y in centres])
+    def mix(self, colour: str, amount: Image.Image) -> None:
+        """Mix a colour into what lies there: 0 not at all, 255 covers it."""
+        if box := amount.getbbox():  # most areas are small
+            self.layers.append((colour, box, amount.crop(box)))
 
-    def paint(self, area: Image.Image, colour: str) -> None:
-        """Cover an area with a colour of the colourway, given by the name of its part."""
-        self._mix(self.colours[colour], area)
+    def paint(self, area: Image.Image, colour: str, within: Image.Image | None = None) -> None:
+        """Cover an area, or the part of it within another one, with the colour of a part of the shoe."""
+        area = ImageChops.multiply(area, within) if within else area
+        self.mix(colour, area)
         self.alpha = ImageChops.lighter(self.alpha, area)
-
-    def _mix(self, colour: tuple | str, amount: Image.Image) -> None:
-        if box := amount.getbbox():  # most areas are small: pasting only their box is four times faster
-            self.picture.paste(colour, box, amount.crop(box))
 
     def darken(self, area: Image.Image, amount: float) -> None:
         """Mix black into an area; `amount` from 0 to 1."""
-        self._mix("black", area.point(lambda value: int(value * amount)))
+        self.mix("black", area.point(lambda value: int(value * amount)))
 
-    def relief(self, area: Image.Image, colour: str, inside: Image.Image) -> None:
+    def relief(self, area: Image.Image, colour: str, within: Image.Image) -> None:
         """Paint a piece of leather that lies on top: a dark seam around it, a thread beside the seam."""
-        area = ImageChops.multiply(area, inside)
+        area = ImageChops.multiply(area, within)
         edge = area.filter(ImageFilter.GaussianBlur(UNIT / 120))
-        self.darken(ImageChops.multiply(ImageChops.subtract(edge, area), inside), 0.9)
+        self.darken(ImageChops.multiply(ImageChops.subtract(edge, area), within), 0.9)
         self.paint(area, colour)
         thread = edge.point(lambda value: max(0, 255 - abs(value - 204) * 12))
         self.darken(ImageChops.multiply(thread, area), 0.25)
@@ -69,27 +73,17 @@ class Sheet:
     def shade(self, area: Image.Image, roundness: float) -> None:
         """Make a flat area look round: darker towards its edges and its underside, a soft light above."""
         depth = area.filter(ImageFilter.GaussianBlur(roundness))
-        self.darken(
-            ImageChops.multiply(ImageChops.invert(depth.point(lambda v: min(255, max(0, 2 * v - 230)))), area), 0.38
-        )
+        rim = ImageChops.invert(depth.point(lambda value: min(255, max(0, 2 * value - 230))))
+        self.darken(ImageChops.multiply(rim, area), 0.38)
         lower = ImageChops.offset(depth, 0, round(roundness * 0.8))  # the same shape, lower: the difference is the rim
-        rim = ImageChops.multiply(ImageChops.subtract(depth, lower), area)
-        self._mix("white", rim.point(lambda value: value // 3))
+        above = ImageChops.multiply(ImageChops.subtract(depth, lower), area)
+        self.mix("white", above.point(lambda value: value // 3))
         self.darken(ImageChops.multiply(ImageChops.subtract(lower, depth), area), 0.35)
 
-    def cut_out(self) -> Image.Image:
-        """What was painted, as a picture with a transparent surrounding."""
-        return Image.merge("RGBA", (*self.picture.split(), self.alpha))
-
-
-def circle(x: float, y: float, radius: float, corners: int = 40) -> list:
-    """Outline of a circle."""
-    turn = np.linspace(0, 2 * np.pi, corners)
-    return list(zip(x + radius * np.cos(turn), y + radius * np.sin(turn), strict=True))
-
-
-def star(x: float, y: float, radius: float) -> list:
-    """Outline of a star with five points."""
-    angles = np.linspace(0, 2 * np.pi, 11)[:-1] + np.pi / 2
-    radii = np.where(np.arange(10) % 2, 0.42, 1.0) * radius
-    return list(zip(x + radii * np.cos(angles), y + radii * np.sin(angles)))
+    def coloured(self, colours: dict) -> Image.Image:
+        """The shoe in these colours, by the names of its parts; around it the picture is transparent."""
+        picture = Image.new("RGB", SHEET)
+        for name, box, amount in self.layers:
+            picture.paste(colours.get(name, name), box, amount)
+        picture.putalpha(self.alpha)
+        return picture
