@@ -4,14 +4,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.pictures import quietly
+from sneakerlib.pictures import folder_of, header, quietly
 from sneakerlib.runs import replacing
 
 SPLITS = ("train", "val", "test")
@@ -20,16 +20,6 @@ ORIGIN = ["source_url", "licence", "creator"]
 COLUMNS = [*FACTS, *ORIGIN, "issue", "group", "split"]
 COLLECTED = "catalog.csv"  # in the picture folder itself: what was collected from where
 HERE = "folder"  # only in the file: where the pictures are, seen from the file
-
-
-def folder_of(catalog: pd.DataFrame) -> Path:
-    """The picture folder that the catalog's paths start from."""
-    try:
-        return Path(catalog.attrs["folder"])
-    except KeyError:
-        raise InputError(
-            "this table does not know its picture folder: make it with catalog.read or catalog.load"
-        ) from None
 
 
 def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
@@ -50,10 +40,9 @@ def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
         raise InputError(f"there is no folder {folder}: give the folder that holds one sub-folder per class")
     found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if unknown := sorted(set(labels or []) - set(found)):
-        raise InputError(f"no sub-folder {', '.join(unknown)} under {folder}: there are {_some(found)}")
+        raise InputError(f"no sub-folder {', '.join(unknown)} under {folder}: there are {', '.join(found) or 'none'}")
     wanted = [label for label in found if not labels or label in labels]
-    files = [file for label in wanted for file in sorted((folder / label).rglob("*"))]
-    files = [file for file in files if _is_file(file) and not _hidden(file.relative_to(folder))]
+    files = [file for label in wanted for file in (folder / label).rglob("*") if _is_picture(file, folder)]
     if not files:
         example = folder / (wanted[0] if wanted else "air_jordan_1") / "*.jpg"
         raise InputError(f"no pictures under {folder}: expected one sub-folder per class, for example {example}")
@@ -64,26 +53,22 @@ def read(folder: str | Path, labels: list[str] | None = None) -> pd.DataFrame:
     return validate(blank(rows, folder), str(folder))
 
 
-def _is_file(path: Path) -> bool:
-    """A link to nowhere counts: somebody meant it to be a picture."""
-    return path.is_file() or (path.is_symlink() and not path.exists())
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _is_picture(file: Path, folder: Path) -> bool:
+    """Whether somebody meant it to be a picture, as a link to nowhere too; hidden files are none."""
+    there = file.is_file() or (file.is_symlink() and not file.exists())
+    return there and "/." not in f"/{file.relative_to(folder).as_posix()}"
 
 
 def _collected(folder: Path) -> dict[tuple[str, str], dict]:
     """What `collect` wrote down about the pictures of a folder, by path and content; empty if it never wrote there."""
     file = folder / COLLECTED
     try:
-        header = pd.read_csv(file, nrows=0).columns
+        if not set(COLUMNS) <= set(pd.read_csv(file, nrows=0)):  # the user's own, and happens to have this name
+            return {}
     except (OSError, ValueError):
         return {}
-    if not set(COLUMNS) <= set(header):  # a file of the user's that happens to have this name
-        return {}
     table = load(file)
-    known = table.drop(columns=[column for column in COLUMNS if column not in [*ORIGIN, "split"]]).to_dict("records")
+    known = table.drop(columns=[*FACTS, "issue", "group"]).to_dict("records")
     return dict(zip(zip(table.path, table.sha256, strict=True), known, strict=True))
 
 
@@ -96,15 +81,15 @@ def blank(rows: list[dict], folder: str | Path) -> pd.DataFrame:
 
 
 def facts(file: Path, folder: Path) -> dict:
-    """What a catalog row says of a file itself: path, label, content hash, size, mode and format from its header.
+    """What a catalog row says of a file itself: path, label, content hash, and what its header says.
 
     A file that cannot be opened has no hash, nor has one whose name is not UTF-8, as no table can hold that name: it is
     written with backslashes. The audit reports both.
     """
     name = file.relative_to(folder).as_posix()
-    path = PurePosixPath(os.fsencode(name).decode("utf-8", "backslashreplace"))
-    row = {"path": str(path), "label": path.parts[0], "width": 0, "height": 0, "mode": "", "format": "", "sha256": ""}
-    if str(path) != name:
+    path = os.fsencode(name).decode("utf-8", "backslashreplace")
+    row = {"path": path, "label": path.split("/")[0], "sha256": "", "width": 0, "height": 0, "mode": "", "format": ""}
+    if path != name:
         return row
     try:
         digest = hashlib.sha256()
@@ -114,7 +99,7 @@ def facts(file: Path, folder: Path) -> dict:
             row["sha256"] = digest.hexdigest()
             opened.seek(0)
             with quietly(), Image.open(opened) as image:
-                return row | {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
+                return row | header(image)
     except Exception:  # no permission, a link to nowhere; and Pillow's readers raise whatever a damaged header says
         return row
 
@@ -129,27 +114,16 @@ def validate(catalog: pd.DataFrame, source: str) -> pd.DataFrame:
 
     if missing := [column for column in COLUMNS if column not in catalog]:
         raise InputError(f"{source} has no column {', '.join(missing)}: make the catalog anew with `sneakerlib split`")
-    paths = catalog.path.map(PurePosixPath)
-    refuse(
-        catalog.path.eq("") | paths.map(lambda p: p.is_absolute() or ".." in p.parts),
-        "path '{path}' leads out of the folder",
-        "use a path inside it",
-    )
+    placed = catalog.split.ne("")
+    parts = catalog[placed & catalog.group.ne("")].groupby("group").split.nunique()
+    outside = catalog.path.str.contains(r"^$|^/|(?:^|/)\.\.(?:/|$)")
+    refuse(outside, "path '{path}' leads out of the folder", "use a path inside it")
     refuse(catalog.path.duplicated(), "path '{path}' appears twice", "keep one of the rows")
     refuse(catalog.label.eq(""), "'{path}' has no label", "name its class or remove the row")
     refuse(~catalog.split.isin(["", *SPLITS]), "split '{split}' is unknown", "use train, val, test or leave it empty")
-    refuse(
-        catalog.issue.ne("") & catalog.split.ne(""),
-        "'{path}' is set aside ({issue}) and has a split",
-        "empty one of the two",
-    )
-    placed = catalog[catalog.split.ne("") & catalog.group.ne("")]
-    torn = placed.groupby("group").split.nunique()
-    refuse(
-        catalog.group.isin(torn.index[torn > 1]),
-        "group {group} of '{path}' sits in two splits",
-        "give its twins one split",
-    )
+    refuse(placed & catalog.issue.ne(""), "'{path}' is set aside ({issue}) and has a split", "empty one of the two")
+    torn = catalog.group.isin(parts.index[parts > 1])
+    refuse(torn, "group {group} of '{path}' sits in two splits", "give its twins one split")
     return catalog
 
 
@@ -161,12 +135,11 @@ def save(catalog: pd.DataFrame, file: str | Path, home: str | Path | None = None
         file: Where to.
         home: The folder that the file will lie in, if it is moved there later. Defaults to the folder of `file`.
     """
-    file = Path(file)
-    home = Path(home or file.parent).resolve()
+    file, folder = Path(file), folder_of(catalog).resolve()
     try:
-        way = Path(os.path.relpath(folder_of(catalog).resolve(), home)).as_posix()
+        way = Path(os.path.relpath(folder, Path(home or file.parent).resolve())).as_posix()
     except ValueError:  # another drive on Windows
-        way = folder_of(catalog).resolve().as_posix()
+        way = folder.as_posix()
     with replacing(file) as beside:
         validate(catalog, str(file)).assign(**{HERE: way}).to_csv(beside, index=False, lineterminator="\n")
     return file
@@ -181,21 +154,16 @@ def load(file: str | Path) -> pd.DataFrame:
         catalog = pd.read_csv(file, dtype=str, keep_default_na=False)
         catalog = catalog.astype({column: int for column in ("width", "height") if column in catalog})
     except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{file} is not a catalog ({str(error).splitlines()[0]}): make it anew with `sneakerlib split`"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{file} is not a catalog ({reason}): make it anew with `sneakerlib split`") from error
     way = catalog.pop(HERE).iloc[0] if HERE in catalog and len(catalog) else "."
     catalog.attrs["folder"] = str((file.parent / way).resolve())
     return validate(catalog, str(file))
 
 
 def in_order(labels: Iterable[str]) -> list[str]:
-    """The classes, each once, in the order of the numbers in their names.
-
-    >>> in_order(["air_jordan_10", "air_jordan_2", "air_jordan_2"])
-    ['air_jordan_2', 'air_jordan_10']
-    """
-    return sorted(sorted(set(labels)), key=lambda name: [int(part) for part in re.findall(r"\d+", name)])
+    """The classes, each once, in the order of the numbers in their names: `air_jordan_2` before `air_jordan_10`."""
+    return sorted(set(labels), key=lambda name: ([int(part) for part in re.findall(r"\d+", name)], name))
 
 
 def class_numbers(given: pd.Series, labels: list[str]) -> np.ndarray:
@@ -238,15 +206,12 @@ def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: in
     good = usable(catalog)
     if good.empty:
         raise InputError("no usable pictures to split: see the column `issue` for why each was set aside")
-    group = good.group.where(good.group.ne(""), good.sha256)
-    units = pd.DataFrame({"group": group, "label": good.label, "sha256": good.sha256, "split": good.split})
-    units = (
-        units.sort_values(["group", "label", "sha256"])
-        .groupby("group")
-        .agg(label=("label", lambda labels: labels.mode().iloc[0]), size=("label", "size"), split=("split", _strictest))
+    good = good.assign(group=good.group.where(good.group.ne(""), good.sha256))
+    units = good.groupby("group").agg(
+        label=("label", lambda labels: labels.mode()[0]), size=("label", "size"), split=("split", _strictest)
     )
     units["order"] = [hashlib.sha256(f"{seed}:{name}".encode()).hexdigest() for name in units.index]
-    wanted = [name for name in ("test", "val", "train") if shares[name] > 0]
+    wanted = [name for name, share in shares.items() if share > 0]
     for label, members in units.sort_values("order").groupby("label"):
         if len(members) < len(wanted):
             raise InputError(
@@ -260,17 +225,9 @@ def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: in
             place = max(empty or wanted, key=lambda part: shares[part] * total - held[part])
             units.loc[name, "split"] = place
             held[place] += size
-    placed = catalog.split.copy()
-    placed.loc[good.index] = group.map(units.split)
-    return catalog.assign(split=placed)
+    return catalog.assign(split=good.group.map(units.split).reindex(catalog.index).fillna(catalog.split))
 
 
 def _strictest(splits: pd.Series) -> str:
     """The split of twins that had several: a picture may leave training for the test, never the other way."""
-    return next((split for split in ("test", "val", "train") if split in set(splits)), "")
-
-
-def _some(names: list[str], most: int = 6) -> str:
-    return (
-        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
-    )
+    return max(splits, key=["", "train", "val", "test"].index)

@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import classification_report, f1_score, roc_auc_score, top_k_accuracy_score
+from sklearn.metrics import classification_report, f1_score, top_k_accuracy_score
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.runs import replacing
 
 BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
-RESAMPLES = 1000  # of the bootstrap: its bounds then vary by a few thousandths
 
 
 def classes(predictions: pd.DataFrame) -> list[str]:
@@ -36,8 +35,8 @@ def scores(predictions: pd.DataFrame) -> dict:
     """The numbers that anyone would quote.
 
     Returns:
-        n, accuracy, accuracy_interval (95 %, Wilson), macro_f1 (over the labels that occur), macro_f1_interval (95 %,
-        bootstrap), top3_accuracy, ece (expected calibration error).
+        n, accuracy, accuracy_interval (95 %, Wilson), macro_f1 (over the labels that occur), top3_accuracy, and ece
+        (expected calibration error).
     """
     labels = classes(predictions)
     numbers, p = catalogs.class_numbers(predictions.label, labels), predictions[[f"p_{label}" for label in labels]]
@@ -47,20 +46,9 @@ def scores(predictions: pd.DataFrame) -> dict:
         "accuracy": float(predictions.correct.mean()),
         "accuracy_interval": list(wilson_interval(int(predictions.correct.sum()), len(predictions))),
         "macro_f1": float(f1_score(predictions.label, predictions.predicted, average="macro", zero_division=0)),
-        "macro_f1_interval": macro_f1_interval(predictions),
         "top3_accuracy": float(top3),
         "ece": expected_calibration_error(predictions),
     }
-
-
-def macro_f1_interval(predictions: pd.DataFrame, seed: int = 0) -> list[float]:
-    """Bounds, 95 %, of the macro F1 if pictures like these are drawn again and again (bootstrap, Efron 1979)."""
-    counts = confusion(predictions).to_numpy()
-    drawn = np.random.default_rng(seed).multinomial(counts.sum(), counts.ravel() / counts.sum(), RESAMPLES)
-    drawn = drawn.reshape(RESAMPLES, *counts.shape)
-    both, right = drawn.sum(axis=1) + drawn.sum(axis=2), np.diagonal(drawn, axis1=1, axis2=2)
-    f1 = np.divide(2 * right, both, out=np.full(both.shape, np.nan), where=both > 0)
-    return np.quantile(np.nanmean(f1, axis=1), [0.025, 0.975]).tolist()
 
 
 def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> dict:
@@ -82,9 +70,9 @@ def mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> dict:
     """
     if set(first.path) != set(second.path):
         raise InputError("the two models were asked about different pictures: compare them on the same split")
-    one, other = first.set_index("path").correct, second.set_index("path").correct
-    other, n = other[one.index], len(one)
-    only_first, only_second = int((one & ~other).sum()), int((~one & other).sum())
+    both = first.merge(second, on="path")
+    only_first, only_second = int((both.correct_x > both.correct_y).sum()), int((both.correct_x < both.correct_y).sum())
+    n = len(both)
     a, b = (only_first + 1) / (n + 2), (only_second + 1) / (n + 2)
     spread = 1.96 * np.sqrt((a + b - (a - b) ** 2) / (n + 2))  # so many standard deviations hold 95 %
     return {
@@ -111,12 +99,6 @@ def per_class(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("label").astype({"support": int}).sort_values("f1-score", kind="stable")
 
 
-def confused_pairs(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Which class is taken for which, most often first: label, predicted, pictures."""
-    wrong = predictions[~predictions.correct].groupby(["label", "predicted"]).size().rename("pictures")
-    return wrong.reset_index().sort_values("pictures", ascending=False, kind="stable", ignore_index=True)
-
-
 def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     """Confidence (mean), accuracy and pictures in each of 15 bins of confidence that holds any."""
     accuracy, confidence = calibration_curve(predictions.correct, predictions.confidence, n_bins=BINS)
@@ -131,30 +113,16 @@ def expected_calibration_error(predictions: pd.DataFrame) -> float:
 
 
 def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
-    """How many answers are right if only the surest ones are given.
+    """How many answers are right if only the surest ones are given (Geifman and El-Yaniv 2017).
 
     Returns:
         One row per threshold, the highest first: threshold (least confidence), coverage (share of the pictures that
         are answered), accuracy (of these). Equally sure answers are given together.
-
-    Source: Geifman and El-Yaniv 2017, "Selective Classification for Deep Neural Networks".
     """
     ordered = predictions.sort_values("confidence", ascending=False, kind="stable", ignore_index=True)
     table = pd.DataFrame({"threshold": ordered.confidence, "coverage": (ordered.index + 1) / len(ordered)})
     table["accuracy"] = ordered.correct.expanding().mean()
     return table.drop_duplicates("threshold", keep="last", ignore_index=True)
-
-
-def auroc(known: pd.DataFrame, strange: pd.DataFrame) -> float:
-    """How well confidence tells the model's classes from pictures of something else: the area under the ROC curve.
-
-    1 if every strange picture is answered less surely than every known one, 0.5 if confidence says nothing, nan if one
-    of the two tables is empty.
-    """
-    if known.empty or strange.empty:
-        return float("nan")
-    is_known = np.repeat([True, False], [len(known), len(strange)])
-    return float(roc_auc_score(is_known, pd.concat([known.confidence, strange.confidence])))
 
 
 def write(predictions: pd.DataFrame, folder: str | Path) -> None:
@@ -167,7 +135,7 @@ def write(predictions: pd.DataFrame, folder: str | Path) -> None:
 
 
 def pictures_for(
-    saved, source: str | Path, split: str = "test", labels: list[str] | None = None, clean: Callable | None = None
+    saved, source: str | Path, split: str = "test", labels: list[str] | None = None, clean: Callable = lambda rows: rows
 ) -> pd.DataFrame:
     """The catalog rows of a folder or catalog file that a model may be judged on.
 
@@ -186,12 +154,12 @@ def pictures_for(
         rows = catalogs.load(source)
     else:
         rows = catalogs.read(source, labels or [label for label in saved.labels if (source / label).is_dir()])
-        if split != "all":
+        if split == "all":
+            rows = clean(rows)
+        else:
             known = saved.catalog.set_index("path")
             rows = rows[rows.sha256.eq(rows.path.map(known.sha256))]
             rows = rows.assign(**{name: rows.path.map(known[name]) for name in ("issue", "group", "split")})
-        elif clean:
-            rows = clean(rows)
     rows = rows[rows.label.isin(labels or saved.labels)]
     if catalogs.usable(rows, None if split == "all" else split).empty:
         raise InputError(

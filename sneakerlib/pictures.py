@@ -24,19 +24,23 @@ MOST_SCANS = 64  # progressive JPEGs have about ten; each may be a few bytes lon
 EXIF_ORIENTATION = 0x0112  # the tag that says how the camera was held
 
 
+def folder_of(table: pd.DataFrame) -> Path:
+    """The picture folder that the paths of a catalog, or of a table made from one, start from."""
+    if "folder" not in table.attrs:
+        raise InputError("this table does not know its picture folder: make it with catalog.read or catalog.load")
+    return Path(table.attrs["folder"])
+
+
 def standard(
     source: str | Path | bytes | Image.Image, longest: int = LONGEST, name: str | None = None, strange: bool = False
 ) -> bytes:
     """The standard form of a picture, in which every network gets it: upright, in sRGB, over white, small, a JPEG.
 
     Args:
-        source: See `open_rgb`; or a picture that has been opened.
+        source: See `open_rgb`, as for `name`, `strange` and errors; or a picture that has been opened.
         longest: Longer side in pixels at the most; smaller pictures are not enlarged. Defaults to 320.
-        name: See `open_rgb`.
-        strange: See `open_rgb`.
-
-    Raises:
-        InputError: See `open_rgb`.
+        name: Defaults to the path.
+        strange: Defaults to False.
     """
     opened = isinstance(source, Image.Image)
     picture = to_rgb(source).copy() if opened else open_rgb(source, 2 * longest, name, strange)
@@ -47,9 +51,8 @@ def standard(
 def prepare(catalog: pd.DataFrame, out: str | Path, longest: int = LONGEST, progress: bool = True) -> Path:
     """Write every usable picture in its standard form: `out/{train,val,test}/{label}/{sha256}.jpg`.
 
-    From there on everything is the ecosystem's: `keras.utils.image_dataset_from_directory`, torchvision's
-    `ImageFolder`, fastai. The folder follows from the catalog, so don't edit it: after a change of the catalog the same
-    call writes what is new, removes what no longer belongs there, and leaves the rest as it is.
+    As Keras, torchvision and fastai read it. The folder follows from the catalog, so don't edit it: after a change of
+    the catalog the same call writes what is new, removes what no longer belongs there, and leaves the rest as it is.
 
     Args:
         catalog: The split catalog, which knows its picture folder; the originals stay as they are.
@@ -63,7 +66,7 @@ def prepare(catalog: pd.DataFrame, out: str | Path, longest: int = LONGEST, prog
     Raises:
         InputError: If a picture cannot be read, or `out` holds something else.
     """
-    out, folder, mark = Path(out), Path(catalog.attrs["folder"]), Path(out) / f".longest-{longest}"
+    out, folder, mark = Path(out), folder_of(catalog), Path(out) / f".longest-{longest}"
     rows = catalog[catalog.issue.eq("") & catalog.split.ne("")].drop_duplicates(["split", "label", "sha256"])
     wanted = {out / row.split / row.label / f"{row.sha256}.jpg": folder / row.path for row in rows.itertuples()}
     there = {file for file in out.rglob("*") if file.is_file()} if out.is_dir() else set()
@@ -122,9 +125,8 @@ def open_rgb(
     except FileNotFoundError as error:
         raise InputError(f"there is no file {name}: check the path") from error
     except Exception as error:  # Pillow's readers raise whatever a damaged header leads them to
-        raise InputError(
-            f"{name} cannot be read as a picture ({_reason(error)}): replace it or leave it out"
-        ) from error
+        reason = _reason(error)
+        raise InputError(f"{name} cannot be read as a picture ({reason}): replace it or leave it out") from error
 
 
 def from_the_web() -> list[str]:
@@ -144,21 +146,21 @@ def _refuse_bombs(image: Image.Image, source: str | Path | bytes) -> None:
 
 
 def screen(file: str | Path, most_pixels: int) -> dict:
-    """Decode a file from somewhere on the web, to know whether it is a whole picture.
+    """Decode a file from the web, to know whether it is a whole picture.
 
     Args:
         file: The file; its name says nothing.
         most_pixels: Width times height; a larger picture is refused from its header, before it is decoded.
 
     Returns:
-        width, height, mode and format, as the header has them.
+        See `header`.
 
     Raises:
         InputError: With a few words on why it is not a picture to keep.
     """
     try:
         with quietly(), Image.open(file, formats=from_the_web()) as image:
-            seen = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
+            seen = header(image)
             if image.width * image.height > most_pixels:
                 raise Image.DecompressionBombError
             image.draft(image.mode, (64, 64))  # an eighth of a JPEG's size still reads every byte of it
@@ -171,12 +173,17 @@ def screen(file: str | Path, most_pixels: int) -> dict:
         raise InputError(reason if reason == "not a picture" else f"damaged ({reason})") from error
 
 
+def header(image: Image.Image) -> dict:
+    """Width, height, mode and format, as the header has them."""
+    return {fact: getattr(image, fact) for fact in ("width", "height", "mode", "format")}
+
+
 @contextlib.contextmanager
 def quietly():
     """Pillow's remarks on odd files kept from the reader; its warning of a bomb made an error.
 
-    Python keeps one list of such filters for all threads. So whoever opens pictures in threads also does this around
-    all of them: then no thread can put back a list without the filters while another one is reading.
+    Python keeps one list of such filters for all threads: whoever opens pictures in threads does this around all of
+    them, too, so that no thread puts back a list without the filters while another one is reading.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.catalog import folder_of
-from sneakerlib.pictures import open_rgb
+from sneakerlib.pictures import folder_of, open_rgb
 from sneakerlib.runs import replacing
 
 RIGHT, WRONG = "black", "#d1001c"
@@ -25,12 +24,11 @@ def in_words(figure: Figure) -> str:
     """Title, axes, and what the legend or the lines above the pictures say, for readers who do not see the figure."""
     titles = [figure.get_suptitle(), *(ax.get_title().replace("\n", " ") for ax in figure.axes)]
     words = ["; ".join(title for title in titles if title)]
-    for name, axis in (("across", "xaxis"), ("upwards", "yaxis")):
-        words += [f"{name}: {text}" for ax in figure.axes[:1] if (text := getattr(ax, axis).get_label_text())]
+    ways = {"across": Axes.get_xlabel, "upwards": Axes.get_ylabel}
+    words += [f"{way}: {text}" for way, label in ways.items() for ax in figure.axes[:1] if (text := label(ax))]
     boxes = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
     legends = [text.get_text() for box in boxes for text in box.get_texts()]
-    words += [f"shown: {', '.join(legends)}"] * bool(legends)
-    return ". ".join(words)
+    return ". ".join([*words, f"shown: {', '.join(legends)}"] if legends else words)
 
 
 def _show(figure: Figure) -> None:
@@ -46,12 +44,7 @@ def _show(figure: Figure) -> None:
 Figure._ipython_display_ = _show  # every figure, also those that a notebook draws itself
 
 
-def _axes(width: float, height: float) -> Axes:
-    """Axes in a new figure of this size, in inches."""
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
-
-
-def _ready(ax: Axes, numbers: pd.DataFrame, title: str = "", x: str = "", y: str = "") -> Axes:
+def _labelled(ax: Axes, numbers: pd.DataFrame, title: str, x: str, y: str) -> Axes:
     """Label the axes and remember the plotted numbers for `save`."""
     ax.set(title=title, xlabel=x, ylabel=y)
     ax.figure.plotted = numbers
@@ -62,12 +55,12 @@ def save(ax: Axes, path: str | Path, numbers: pd.DataFrame | None = None) -> Pat
     """Write `<path>.png` and `<path>.csv` with the plotted numbers, each in one step.
 
     Args:
-        ax: What one of the functions here returned, or any Axes.
+        ax: Any Axes.
         path: Folder and name without extension; names are `NN_topic__what`.
-        numbers: The plotted numbers. Defaults to those of the function here.
+        numbers: The plotted numbers. Defaults to what the function here remembers that drew them.
 
     Raises:
-        InputError: If the Axes were not made here, so that their numbers are unknown.
+        InputError: If the numbers are unknown.
     """
     figure, path = ax.figure, Path(path)
     numbers = getattr(figure, "plotted", None) if numbers is None else numbers
@@ -166,9 +159,9 @@ def examples(predictions: pd.DataFrame, most: int = 100, seed: int = 0) -> Axes:
     )
 
 
-def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+def learning_curves(histories: dict[str, pd.DataFrame]) -> Axes:
     """Accuracy per epoch of one or more trainings: dashed on training pictures, solid on validation pictures."""
-    ax = ax or _axes(8.5, 3.8)
+    ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")[1]  # inches
     for (name, history), colour in zip(histories.items(), COLOURS, strict=False):
         epochs = np.arange(1, len(history) + 1)
         ax.plot(epochs, history.val_accuracy, color=colour, marker="o", markersize=3, label=f"{name}, validation")
@@ -176,20 +169,19 @@ def learning_curves(histories: dict[str, pd.DataFrame], ax: Axes | None = None) 
     ax.set_ylim(0, 1.02)
     ax.legend(fontsize=8, frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
     numbers = pd.concat(histories, names=["training"]).reset_index()
-    return _ready(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
+    return _labelled(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
 
 
-def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax: Axes | None = None) -> Axes:
+def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0) -> Axes:
     """Bars of the likeliest classes of one picture.
 
     Args:
         probabilities: By class, from `Saved.classify` of a model folder.
         most: Classes at the most. Defaults to 5.
         sure: Confidence below which the answer is "not sure", drawn as a line; 0 draws none. Defaults to 0.
-        ax: Where to draw. Defaults to a new figure.
     """
     top = pd.Series(probabilities).nlargest(most)
-    ax = ax or _axes(5, 0.4 * len(top) + 1)
+    ax = plt.subplots(figsize=(5, 0.4 * len(top) + 1), layout="constrained")[1]
     ax.barh(top.index, top, color=COLOURS[0])
     if sure:
         ax.axvline(sure, color=RIGHT, linestyle=":", label="sure from here on")
@@ -198,36 +190,19 @@ def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0, ax
     ax.set_xlim(0, 1)
     said = "Most likely" if top.iloc[0] >= sure else "Not sure, perhaps"
     numbers = top.rename_axis("class").rename("probability").to_frame()
-    return _ready(ax, numbers, f"{said}: {top.index[0]}", "probability", "class")
+    return _labelled(ax, numbers, f"{said}: {top.index[0]}", "probability", "class")
 
 
-def page(shot: Image.Image, answers: pd.DataFrame, title: str, ax: Axes | None = None) -> Axes:
-    """Show the photograph of a page that shows answers.
-
-    Args:
-        shot: From `browser.photograph`.
-        answers: The numbers on it.
-        title: Line above it.
-        ax: Where to draw. Defaults to a new figure.
-    """
-    return _picture(np.asarray(shot), answers, title, 8, ax)
-
-
-def strip(picture: np.ndarray, title: str, ax: Axes | None = None) -> Axes:
-    """Show an array of pixels, such as several pictures side by side.
+def strip(picture: np.ndarray | Image.Image, title: str) -> Axes:
+    """Show a picture as it is, over the whole width: several side by side, a page.
 
     Args:
-        picture: (height, width, 3), 0 to 255 as integers or 0 to 1 as floats.
+        picture: (height, width, 3), 0 to 255 as integers or 0 to 1 as floats; or a PIL picture.
         title: Line above it.
-        ax: Where to draw. Defaults to a new figure as wide as a page.
     """
-    numbers = pd.DataFrame(picture.reshape(-1, 3), columns=["red", "green", "blue"])
-    return _picture(picture, numbers, title, 10, ax, interpolation="nearest")
-
-
-def _picture(picture: np.ndarray, numbers: pd.DataFrame, title: str, width: float, ax: Axes | None, **how) -> Axes:
-    """A picture without axes, as high as its shape asks for."""
-    ax = ax or _axes(width, width * picture.shape[0] / picture.shape[1] + 0.4)
-    ax.imshow(picture, **how)
+    height, width, _ = np.shape(picture)
+    ax = plt.subplots(figsize=(10, 10 * height / width + 0.4), layout="constrained")[1]
+    ax.imshow(picture)
     ax.axis("off")
-    return _ready(ax, numbers, title)
+    ax.set_title(title)
+    return ax

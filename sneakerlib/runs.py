@@ -44,24 +44,16 @@ def alone(folder: str | Path) -> Iterator[None]:
     try:
         held = FileLock(Path(folder) / ".running").acquire(blocking=False)
     except Timeout:
-        raise InputError(
-            f"another run is writing to {folder}: wait until it has ended, or give another --out"
-        ) from None
+        raise InputError(f"another run is writing to {folder}: wait for its end, or give another --out") from None
     with held:
         yield
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it into place when the block ends well, else remove it.
+    """Yield a path beside `path`, for a new file or folder; put in place when the block ends well, else removed.
 
-    Works for a file and for a folder, so that a killed run leaves the old one or the new one, never half of one.
-
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with replacing(Path(folder) / "a.txt") as beside:
-    ...         _ = beside.write_text("whole")
-    ...     (Path(folder) / "a.txt").read_text()
-    'whole'
+    A killed run leaves the old one or the new one, never half of one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,17 +75,15 @@ class Run:
     """One run of the series: a folder and the names in it.
 
     Args:
-        folder: The run folder. A relative one is taken from the project's root (the folder that holds `notebooks/`)
-            when the notebook runs inside it, so that Jupyter, papermill and the command mean the same place.
-        images: The user's own pictures, one sub-folder per class; empty for the embedded sample, which notebook 01
-            collects into `images/` of the run folder.
+        folder: The run folder. Inside a project a relative one is taken from its root, which holds `notebooks/`, so
+            that Jupyter, papermill and the command mean the same place.
+        images: The user's own pictures, one sub-folder per class. Defaults to what notebook 01 collects into `images/`.
     """
 
     def __init__(self, folder: str | Path, images: str | Path = ""):
         here = Path.cwd()
         self.root = root = next((place.parent for place in (here, here.parent) if place.name == "notebooks"), here)
         self.folder = (root / folder).resolve()
-        self.own_pictures = bool(images)
         self.images = (root / Path(images).expanduser()).resolve() if images else self.folder / "images"
         self.truth = self.folder / "truth.csv"  # only for the embedded sample
         self.figures = self.folder / "figures"
@@ -107,10 +97,6 @@ class Run:
     def model(self, name: str) -> Path:
         """The model folder of that name."""
         return self.folder / "models" / name
-
-    def sample(self, classes: int, per_class: int, seed: int) -> Path:
-        """Where a sample of these numbers is drawn."""
-        return self.folder / f"sample-{classes}x{per_class}-seed{seed}"
 
     def models(self) -> list[str]:
         """The names of the models saved so far, sorted."""
@@ -132,28 +118,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SNEAKERLIB_CACHE") or platformdirs.user_cache_dir("sneakerlib"))
 
 
-def watch(items: Iterable, total: int, doing: str, show: bool = True) -> Iterator:
-    """Pass items on and show a bar with the time left: in a notebook, or where a person watches the terminal.
+def watch(items: Iterable | None, total: int, doing: str, show: bool = True) -> tqdm:
+    """A bar that shows the time left: in a notebook, or where a person watches the terminal.
 
     Args:
-        items: What is passed on, one per picture.
+        items: What is passed on when the bar is looped over, one per picture; None if it is moved by `update`.
         total: Number of pictures.
         doing: What is done to them, such as `decoding`.
         show: False for silence. Defaults to True.
     """
-    shown = bar(total, doing, show)
-    shown.iterable = items
-    return iter(shown)
-
-
-def _shell():
-    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-
-
-def bar(total: int, doing: str, show: bool = True) -> tqdm:
-    """The bar itself, for work that does not come one after another; arguments as for `watch`."""
     if _shell():  # a saved notebook keeps every state of the bar: few of them, and none of what is done in no time
         options = {"file": sys.stdout, "disable": not show, "mininterval": 5, "delay": 1}
     else:
         options = {"disable": None if show else True, "mininterval": 0.5}
-    return tqdm(None, doing, total, leave=False, unit=" pictures", **options)
+    return tqdm(items, doing, total, leave=False, unit=" pictures", **options)
+
+
+def _shell():
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

@@ -78,11 +78,6 @@ def test_views_name_each_picture_and_keep_numbers(tmp_path):
     assert pd.read_csv(tmp_path / "02_cleaning__views.csv").mean_brightness.tolist() == [0, 255, 0]
 
 
-def test_charts_draw_into_given_axes():
-    _, ax = plt.subplots()
-    assert plots.answer({"a": 0.7, "b": 0.3}, ax=ax) is ax
-
-
 def test_a_figure_made_elsewhere_has_no_numbers(tmp_path):
     with pytest.raises(InputError, match="no numbers to save"):
         plots.save(plt.subplots()[1], tmp_path / "x")

@@ -172,7 +172,7 @@ def test_one_bar_tells_that_it_compiles_and_what_comes_out(prepared, tmp_path, m
     bars = []
 
     class Shown:
-        def __init__(self, total, doing, show=True):
+        def __init__(self, items, total, doing, show=True):
             self.total, self.done, self.said = total, 0, [doing]
             bars.append(self)
 
@@ -188,7 +188,7 @@ def test_one_bar_tells_that_it_compiles_and_what_comes_out(prepared, tmp_path, m
         def close(self):
             self.said.append("closed")
 
-    monkeypatch.setattr(training.runs, "bar", Shown)
+    monkeypatch.setattr(training.runs, "watch", Shown)
     trained(prepared, tmp_path / "a", progress=True)
     (bar,) = bars
     assert bar.done == bar.total

@@ -13,7 +13,6 @@ import pandas as pd
 from PIL import Image
 
 from sneakerlib import pictures
-from sneakerlib.catalog import folder_of
 from sneakerlib.learning.engine import Keras, LiteRT, engine, fingerprint
 from sneakerlib.runs import cache_folder, watch
 
@@ -100,7 +99,7 @@ def features(
     Raises:
         InputError: If the backbone is unknown, or a picture cannot be read.
     """
-    named, folder = isinstance(network, str), folder_of(catalog)
+    named, folder = isinstance(network, str), pictures.folder_of(catalog)
     size = size if named else network.input_shape[1]
     own = f"{network.lower()}-{size}" if named else f"{network.name}-{fingerprint(network)}"
     store = Store(Path(cache or cache_folder()) / "features.sqlite", f"{own}-v{VERSION}")

@@ -116,7 +116,7 @@ class Bar(keras.callbacks.Callback):
         """Begin where the backup left off."""
         if not self.bar:
             total = (self.params["epochs"] - epoch) * self.params["steps"] * BATCH
-            self.bar = runs.bar(total, "compiling the network: the first step takes longest")
+            self.bar = runs.watch(None, total, "compiling the network: the first step takes longest")
 
     def on_train_batch_end(self, batch, logs=None):
         """Move on."""

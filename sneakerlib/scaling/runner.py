@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import nbformat
@@ -19,30 +19,16 @@ from sneakerlib import InputError
 from sneakerlib.runs import alone, replacing, sweep, write_json
 
 # The smoke setting, for notebooks that declare these parameters: everything runs, nothing is learned well.
-QUICK = {
-    "CLASSES": 3,
-    "PER_CLASS": 16,
-    "EPOCHS": 12,
-    "STORY_EPOCHS": 1,
-    "FINE_TUNE_EPOCHS": 1,
-    "SIZE": 64,
-    "STORY_SIZE": 64,
-    "FROZEN_SIZE": 96,
-    "TOP_SIZE": 64,
-    "TOP_EPOCHS": 1,
-    "FINE_TUNE_SIZE": 64,
-}
+QUICK = {"CLASSES": 3, "PER_CLASS": 16, "EPOCHS": 12, "FROZEN_SIZE": 96}
+QUICK |= dict.fromkeys(["STORY_EPOCHS", "FINE_TUNE_EPOCHS", "TOP_EPOCHS"], 1)
+QUICK |= dict.fromkeys(["SIZE", "STORY_SIZE", "TOP_SIZE", "FINE_TUNE_SIZE"], 64)
 # Set in the kernels of a run: Setup cells, which prepare Colab, then leave everything as it is.
 INSIDE = "SNEAKERLIB_RUN"
-LIBRARIES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pillow", "papermill")
+LIBRARIES = ("sneakerlib", "tensorflow-cpu", "tensorflow", "keras", "numpy", "pillow", "scikit-learn", "papermill")
 
 
 def series(only: list[str] | None = None) -> list[Path]:
-    """The notebooks, in order: those under `notebooks/` here, else those beside the package.
-
-    Args:
-        only: Their numbers, such as `["03", "04"]`. Defaults to all.
-    """
+    """The notebooks, all or those of some numbers: those under `notebooks/` here, else those beside the package."""
     folders = [Path.cwd() / "notebooks", Path(sneakerlib.__file__).parent.parent / "notebooks"]
     found = next((files for folder in folders if (files := sorted(folder.glob("[0-9][0-9]_*.ipynb")))), [])
     if not found:
@@ -64,19 +50,8 @@ def declared(notebook: Path) -> dict:
     }
 
 
-def parameters_for(notebooks: list[Path], given: dict[str, str]) -> dict[str, dict]:
-    """Share given parameters out to the notebooks that declare them.
-
-    Args:
-        notebooks: From `series`.
-        given: Values by name, as typed; they take the type of the default that they replace.
-
-    Returns:
-        Parameters by notebook name.
-
-    Raises:
-        InputError: If no notebook declares a name, or a value does not fit the default's type.
-    """
+def parameters_for(notebooks: list[Path], given: dict[str, str], common: dict) -> dict[str, dict]:
+    """Share parameters out to the notebooks that declare them, by their names: those given have to be known."""
     known = {notebook.stem: declared(notebook) for notebook in notebooks}
     names = sorted({name for defaults in known.values() for name in defaults})
     for name in given:
@@ -84,13 +59,15 @@ def parameters_for(notebooks: list[Path], given: dict[str, str]) -> dict[str, di
             near = difflib.get_close_matches(name, names, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
             raise InputError(f"no notebook has a parameter {name}: {hint}")
+    wanted = common | given
     return {
-        stem: {name: _typed(name, text, defaults[name]) for name, text in given.items() if name in defaults}
+        stem: {name: _typed(name, wanted[name], defaults[name]) for name in wanted if name in defaults}
         for stem, defaults in known.items()
     }
 
 
 def _typed(name: str, text, default):
+    """What somebody typed, in the type of the default that it replaces."""
     if isinstance(default, str) or not isinstance(text, str):
         return text
     try:
@@ -132,27 +109,30 @@ def run(
         RuntimeError: If a notebook fails; the message says in which cell, with which error, and where to look.
     """
     notebooks, out = series(only), Path(out).resolve()
-    if images and not Path(images).is_dir():
-        raise InputError(f"there is no folder {images}: give the folder that holds one sub-folder per class")
-    if images and labels and (unknown := [label for label in labels if not (Path(images) / label).is_dir()]):
-        raise InputError(f"no sub-folder {', '.join(unknown)} under {images}: check --labels")
-    chosen = parameters_for(notebooks, parameters or {})
-    common = (QUICK if quick else {}) | ({"LABELS": ",".join(labels)} if labels else {})
-    common |= {"RUN": out.as_posix()} | ({"IMAGES": Path(images).resolve().as_posix()} if images else {})
+    wanted = [Path(images) / label for label in ("", *(labels or []))] if images else []
+    if missing := [str(folder) for folder in wanted if not folder.is_dir()]:
+        raise InputError(f"there is no folder {missing[0]}: check --images and --labels")
+    common = {"RUN": out.as_posix(), "LABELS": ",".join(labels or [])}
+    common["IMAGES"] = Path(images).resolve().as_posix() if images else ""
+    common = (QUICK if quick else {}) | {name: value for name, value in common.items() if value}
+    settings = parameters_for(notebooks, parameters or {}, common)
     with alone(out):
         sweep(out)
-        return _run(notebooks, out, common, chosen, resume)
+        os.environ[INSIDE] = str(out)  # kernels inherit it
+        try:
+            return _run(notebooks, out, settings, _earlier(out) if resume else {})
+        finally:
+            os.environ.pop(INSIDE, None)
 
 
-def _run(notebooks: list[Path], out: Path, common: dict, chosen: dict[str, dict], resume: bool) -> dict:
-    """One notebook after another, with the parameters for all and its own; see `run`."""
-    record = _earlier(out) if resume else {}
-    record |= {"versions": _versions()}
-    done, fresh = record.setdefault("notebooks", {}), False
+def _run(notebooks: list[Path], out: Path, settings: dict[str, dict], record: dict) -> dict:
+    """One notebook after another, each with its parameters; `record` says what was done before, and then all."""
+    names = ((found.name.replace("_", "-").lower(), found.version) for found in distributions())
+    versions = {"python": platform.python_version()} | {name: version for name, version in names if name in LIBRARIES}
+    done, fresh = record.get("notebooks", {}), False
+    record |= {"versions": versions, "notebooks": done}
     for notebook in notebooks:
-        defaults = declared(notebook)
-        settings = {name: value for name, value in common.items() if name in defaults} | chosen[notebook.stem]
-        shown = {name: value for name, value in settings.items() if name != "RUN"}
+        shown = {name: value for name, value in settings[notebook.stem].items() if name != "RUN"}
         key = {"parameters": shown, "source": hashlib.sha256(notebook.read_bytes()).hexdigest()}
         earlier = done.get(notebook.stem, {})
         if not fresh and key.items() <= earlier.items() and (out / notebook.name).is_file():
@@ -160,17 +140,18 @@ def _run(notebooks: list[Path], out: Path, common: dict, chosen: dict[str, dict]
             continue
         fresh = True  # what comes later builds on this one
         done.pop(notebook.stem, None)
-        seconds = execute(notebook, out, settings)
-        done[notebook.stem] = key | {"seconds": round(seconds, 1), "headline": _headline(out, notebook)}
+        seconds = execute(notebook, out, settings[notebook.stem])
+        result = out / "results" / f"{notebook.stem}.json"
+        headline = json.loads(result.read_text(encoding="utf-8"))["headline"] if result.is_file() else ""
+        done[notebook.stem] = key | {"seconds": round(seconds, 1), "headline": headline}
         write_json(out / "run.json", record)
-        print(f"{notebook.stem:<32} {seconds:>7.0f} s  {done[notebook.stem]['headline']}", flush=True)
+        print(f"{notebook.stem:<32} {seconds:>7.0f} s  {headline}", flush=True)
     return record
 
 
 def execute(notebook: Path, out: Path, parameters: dict) -> float:
     """Run one notebook in a fresh kernel; the executed copy appears in `out` when it is whole. Returns seconds."""
     start, failed = time.monotonic(), out / f"{notebook.stem}.failed.ipynb"
-    os.environ[INSIDE] = str(out)  # kernels inherit it
     with replacing(out / notebook.name) as beside:
         try:
             papermill.execute_notebook(
@@ -192,25 +173,10 @@ def execute(notebook: Path, out: Path, parameters: dict) -> float:
     return time.monotonic() - start
 
 
-def _headline(out: Path, notebook: Path) -> str:
-    result = out / "results" / f"{notebook.stem}.json"
-    return json.loads(result.read_text(encoding="utf-8"))["headline"] if result.is_file() else ""
-
-
 def _earlier(out: Path) -> dict:
+    """What an earlier run wrote down; nothing if there was none."""
+    file = out / "run.json"
     try:
-        return json.loads((out / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError as error:
-        raise InputError(f"{out / 'run.json'} is damaged: run without --resume") from error
-
-
-def _versions() -> dict:
-    found = {"python": platform.python_version(), "sneakerlib": sneakerlib.__version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        raise InputError(f"{file} is damaged: run without --resume") from error

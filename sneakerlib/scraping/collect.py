@@ -15,7 +15,7 @@ import pandas as pd
 
 from sneakerlib import InputError, pictures
 from sneakerlib import catalog as catalogs
-from sneakerlib.runs import alone, bar, half_written, replacing, sweep
+from sneakerlib.runs import alone, half_written, replacing, sweep, watch
 from sneakerlib.sample import loopback
 from sneakerlib.scraping.journal import Journal
 from sneakerlib.scraping.licences import KINDS, attribution, kind
@@ -87,7 +87,7 @@ def collect(
             web.allow(drawn.address.partition("//")[2])
         work = _Collection(out, web, sources, licences)
         try:
-            with half_written(out) as parts, web, bar(int(terms.limit.sum()), "collecting", progress) as shown:
+            with half_written(out) as parts, web, watch(None, int(terms.limit.sum()), "collecting", progress) as shown:
                 work.run(terms, parts, shown)
         finally:
             found = work.write()
