@@ -45,7 +45,7 @@ def alone(folder: str | Path) -> Iterator[None]:
         held = FileLock(Path(folder) / ".running").acquire(blocking=False)
     except Timeout:
         raise InputError(
-            f"another run is writing to {folder}: wait until it has ended, or give another --out"
+            f"another run is writing to {folder}: wait until it has ended, or name another folder"
         ) from None
     with held:
         yield

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +18,12 @@ from sneakerlib import InputError, pictures
 from sneakerlib import catalog as catalogs
 from sneakerlib.runs import alone, bar, half_written, replacing, sweep
 from sneakerlib.sample import loopback
-from sneakerlib.scraping.journal import Journal
 from sneakerlib.scraping.licences import KINDS, attribution, kind
 from sneakerlib.scraping.sources import SOURCES, Candidate
 from sneakerlib.scraping.web import FetchError, Web
 
-# Width times height of a picture: twice a phone's twelve megapixels, and 150 MB while a PNG of it is decoded.
-MOST_PIXELS = 25_000_000
+MOST_PIXELS = 25_000_000  # of a picture: twice a phone's, and 150 MB while a PNG of them is decoded
 EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg"}  # by content; the others are called as their format
-UNKNOWN_FORM = (LookupError, TypeError, AttributeError, ValueError)  # what an answer of another form leads to
 
 
 class Collected(NamedTuple):
@@ -92,7 +90,7 @@ def collect(
         finally:
             found = work.write()
         if not work.unfinished:
-            work.journal.close()
+            work.journal.write("kept", "refused")  # not the searches: the next call is to find what is new
     if found.catalog.empty and work.unfinished:
         raise RuntimeError(f"nothing was collected: {work.unfinished[0]['reason']}")
     if found.catalog.empty:
@@ -108,11 +106,10 @@ class _Collection:
         self.out, self.web, self.sources, self.licences = out, web, sources, licences
         file = out / catalogs.COLLECTED
         self.earlier = catalogs.load(file).to_dict("records") if file.exists() else []
-        self.journal = Journal(out / ".collected.jsonl")
+        self.journal = _Journal(out / ".collected.jsonl")
         self.found: list[tuple] = []  # (search term, candidate), in the order of the results: first come, first kept
-        self.begun: dict[Future, str] = {}
-        self.asked: set[str] = set()
-        self.failed: dict[str, str] = {}  # reasons that need not hold at the next call
+        self.begun, self.asked = {}, set()  # what each download under way is called; what was asked for
+        self.refused = {name: entry["reason"] for name, entry in self.journal.refused.items()}
         self.unfinished: list[dict] = []
 
     def run(self, terms: pd.DataFrame, parts: Path, shown) -> None:
@@ -125,13 +122,17 @@ class _Collection:
                     raise tired[term.source]
                 for candidate in self._results(term):
                     self.found.append((term, candidate))
-                    self._begin(term, candidate, parts / f"{len(self.found)}", shown)
+                    self._begin(term, candidate, parts / f"{len(self.found)}")
             except FetchError as error:
                 tired |= {term.source: error} if error.status == 429 else {}  # it has had enough of us for today
                 self.unfinished.append({"label": term.label, "query": term.query, "reason": str(error)})
             shown.total += len(self.found) - before - term.limit
-            self._settle([future for future in self.begun if future.done()])
-        self._settle(as_completed(self.begun))
+            for future in [future for future in self.begun if future.done()]:
+                self._settle(future)
+            shown.update(len(self.found) - len(self.begun) - shown.n)
+        for future in as_completed(self.begun):
+            self._settle(future)
+            shown.update(1)
 
     def _results(self, term) -> Iterator[Candidate]:
         """Candidates of one search: from the journal, if a call that was cut short has finished it."""
@@ -144,28 +145,23 @@ class _Collection:
             for candidate in source.search(term.query, int(term.limit)):
                 seen.append(asdict(candidate))
                 yield candidate
-        except InputError:
-            raise
-        except UNKNOWN_FORM as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise FetchError(term.source, "answered in an unknown form", "try again later, or report it") from error
         if source.lasting:
             self.journal.add(search=key, found=seen)
 
-    def _begin(self, term, candidate: Candidate, part: Path, shown) -> None:
+    def _begin(self, term, candidate: Candidate, part: Path) -> None:
         """Begin to download a candidate, unless it is not wanted, there already, or asked for."""
         name = candidate.name
         if self.licences and kind(candidate.licence) not in self.licences:
-            self.failed[name] = f"licence {candidate.licence or 'unknown'} is not wanted"
+            self.refused[name] = f"licence {candidate.licence or 'unknown'} is not wanted"
         elif candidate.width * candidate.height > MOST_PIXELS:
-            self.failed[name] = f"more than {MOST_PIXELS / 1e6:g} million pixels"
-        elif not (name in self.asked or name in self.failed or name in self.journal.refused or self._there(name)):
+            self.refused[name] = f"more than {MOST_PIXELS / 1e6:g} million pixels"
+        elif name not in self.asked and name not in self.refused and not self._there(name):
             self.asked.add(name)
             robots = self.sources[term.source].robots
             future = self.web.start(candidate.url, part, lambda: self._keep(part, term.label, name), robots)
             self.begun[future] = name
-            future.add_done_callback(lambda _: shown.update(1))
-            return
-        shown.update(1)
 
     def _there(self, name: str) -> dict | None:
         """What the journal says of a picture that is in its place."""
@@ -174,11 +170,9 @@ class _Collection:
 
     def _keep(self, part: Path, label: str, name: str) -> None:
         """Screen a downloaded file and put it into its place. Runs in a worker thread."""
-        if not part.stat().st_size:
+        if not (content := part.read_bytes()):
             raise FetchError(name, "is empty", "try again later")
-        seen = pictures.screen(part, MOST_PIXELS)
-        with part.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        seen, sha256 = pictures.screen(part, MOST_PIXELS), hashlib.sha256(content).hexdigest()
         file = sha256[:16] + EXTENSIONS.get(seen["format"], f".{seen['format'].lower()}")
         (self.out / label).mkdir(exist_ok=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -186,16 +180,15 @@ class _Collection:
         self.journal.add(kept=name, label=label, file=file, sha256=sha256, **seen, retrieved=now)
         part.replace(self.out / label / file)
 
-    def _settle(self, futures: Iterable[Future]) -> None:
-        """Note what became of downloads that have ended; any failure that is no refusal is raised."""
-        for future in futures:
-            name = self.begun.pop(future)
-            try:
-                future.result()
-            except InputError as error:
-                self.failed[name] = reason = getattr(error, "reason", str(error))
-                if getattr(error, "lasting", True):
-                    self.journal.add(refused=name, reason=reason)
+    def _settle(self, future: Future) -> None:
+        """Note what became of a download that has ended; any failure that is no refusal is raised."""
+        name = self.begun.pop(future)
+        try:
+            future.result()
+        except InputError as error:
+            self.refused[name] = getattr(error, "reason", str(error))
+            if getattr(error, "lasting", True):
+                self.journal.add(refused=name, reason=self.refused[name])
 
     def write(self) -> Collected:
         """Write the tables of what is there."""
@@ -203,14 +196,14 @@ class _Collection:
         rejected = {}
         for term, candidate in self.found:
             name, there = candidate.name, self._there(candidate.name)
-            if name in self.failed or not there:
-                refused = self.journal.refused.get(name, {"reason": "not downloaded yet"})
-                rejected.setdefault((term.label, name), self.failed.get(name, refused["reason"]))
+            if name in self.refused or not there:
+                rejected.setdefault((term.label, name), self.refused.get(name, "not downloaded yet"))
                 continue
             path = f"{term.label}/{there['file']}"
-            facts = {column: there[column] for column in ("sha256", "width", "height", "mode", "format", "retrieved")}
+            facts = {column: there[column] for column in ("sha256", "width", "height", "mode", "format")}
             origin = {column: getattr(candidate, column) for column in ("page", "title", "licence", "creator")}
             row = {"path": path, "label": term.label, **facts, "source_url": name, **origin, "split": term.split}
+            row["retrieved"] = there["retrieved"]
             first = rows.setdefault(path, row)["source_url"]
             if first != name:
                 rejected.setdefault((term.label, name), f"the same picture as {first}")
@@ -226,3 +219,31 @@ class _Collection:
             with replacing(self.out / "attribution.md") as beside:
                 beside.write_text(attribution(table), encoding="utf-8")
         return Collected(table, refused, pd.DataFrame(self.unfinished, columns=["label", "query", "reason"]))
+
+
+class _Journal:
+    """What a killed collection remembers: a file that grows by a line per picture kept or refused, or search done."""
+
+    def __init__(self, file: Path):
+        self.file, self.lock = file, threading.Lock()
+        self.kept, self.refused, self.search = {}, {}, {}
+        for line in file.read_bytes().splitlines() if file.exists() else []:
+            with suppress(ValueError):  # torn by a kill
+                self._learn(json.loads(line))
+        self.write("kept", "refused", "search")  # without the torn line, or the next one would be lost with it
+
+    def add(self, **entry) -> None:
+        """Append an entry, in one write, so that a kill tears the last line at most."""
+        with self.lock, self.file.open("ab", buffering=0) as opened:
+            self._learn(entry)
+            opened.write(f"{json.dumps(entry)}\n".encode())
+
+    def _learn(self, entry: dict) -> None:
+        first = next(iter(entry))
+        getattr(self, first)[entry[first]] = entry
+
+    def write(self, *kinds: str) -> None:
+        """Write entries of these kinds, and forget the others."""
+        with replacing(self.file) as beside:
+            entries = [entry for kind in kinds for entry in getattr(self, kind).values()]
+            beside.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))

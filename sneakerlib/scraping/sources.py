@@ -36,8 +36,8 @@ class Candidate:
     def __post_init__(self):
         """Bring into one form what services say, or leave out."""
         for field, said in asdict(self).items():
-            number = field in ("width", "height")
-            setattr(self, field, int(said or 0) if number else " ".join(str("" if said is None else said).split()))
+            text = "" if said is None else " ".join(str(said).split())
+            setattr(self, field, text if field not in ("width", "height") else int(text) if text.isdecimal() else 0)
         self.licence, self.name = licence(self.licence), self.name or self.url
 
 
@@ -212,7 +212,7 @@ class Urls(Source):
 
     def _found(self, query: str) -> Iterator[Candidate]:
         file = self.folder / query
-        lines = [query] if query.startswith(WEB) else file.read_text(encoding="utf-8-sig").splitlines()
+        lines = [query] if query.startswith(WEB) else file.read_text("utf-8-sig", "replace").splitlines()
         wanted = dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#"))
         return map(Candidate, wanted)
 
