@@ -316,8 +316,8 @@ def test_a_second_program_that_collects_into_the_same_folder_ends_with_one_line(
 def test_a_line_torn_by_a_kill_costs_nothing_but_itself(tmp_path):
     with serve(pictures) as server:
         from_urls(server, tmp_path / "out", ("a", ["/1", "/2"]))
-        file = tmp_path / "out/.collected.jsonl"
-        file.write_bytes(file.read_bytes() + b'{"kept": "http://x", "lab')
+        file = tmp_path / "out/.known.jsonl"
+        file.write_bytes(file.read_bytes() + b'\n{"http://x": {"pa')
         for _ in range(2):
             found = from_urls(server, tmp_path / "out", ("a", ["/1", "/2", "/3"]))
         assert [server.asked[path] for path in ("/1", "/2", "/3")] == [1, 1, 1]
@@ -357,8 +357,8 @@ def test_killed_ten_times_and_nothing_is_lost_or_fetched_twice(tmp_path):
             process.communicate()
             assert there <= files(out / "shoe")
             assert all((out / "shoe" / name).read_bytes().endswith(b"\xff\xd9") for name in files(out / "shoe"))
-        noted = [json.loads(line) for line in (out / ".collected.jsonl").read_text().splitlines()[:-1]]
-        kept = [row["kept"] for row in noted if "kept" in row and row["file"] in files(out / "shoe")]
+        noted = [json.loads(line) for line in (out / ".known.jsonl").read_text().splitlines()[1:-1]]
+        kept = [url for row in noted for url, said in row.items() if (out / said["path"]).is_file()]
         before = server.asked.copy()
         process = start("killed")
         assert process.wait() == 0, process.stderr.read()

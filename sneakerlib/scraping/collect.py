@@ -49,12 +49,12 @@ def collect(
 
     Args:
         terms: What to look for, from `searchterms.read`.
-        out: Picture folder; gets one sub-folder per label, `catalog.csv`, `rejected.csv` and `attribution.md`. Files
-            are named by their content, so that nothing is stored twice and no name comes from a server.
+        out: Picture folder; gets a sub-folder per label, `catalog.csv`, `rejected.csv` and `attribution.md`. Files are
+            named by their content, so that nothing is stored twice and no name comes from a server.
         source: Where to look, for terms that name none: a key of `sources.SOURCES`. Defaults to `openverse`.
         licences: Kinds of licence to keep, such as `cc0`, `by`, `by-sa`. Defaults to any, also unknown ones.
         allow: `HOST:PORT` of hosts of your own, see `web.Web`. Defaults to none.
-        service: Address of the sample's service, for the source `sample`. Defaults to one that draws what is asked.
+        service: Address of the sample's service. Defaults to one that draws what is asked.
         progress: Show a bar. Defaults to True.
         **limits: Limits of `web.Web`: seconds, most_bytes, connections.
 
@@ -90,13 +90,29 @@ def collect(
         finally:
             found = work.write()
         if not work.unfinished:
-            work.journal.write("kept", "refused")  # not the searches: the next call is to find what is new
+            work.searched.file.unlink(missing_ok=True)  # the next call is to find what is new
     if found.catalog.empty and work.unfinished:
         raise RuntimeError(f"nothing was collected: {work.unfinished[0]['reason']}")
     if found.catalog.empty:
         why = f"all {len(found.rejected)} results were rejected, see {out / 'rejected.csv'}"
         raise InputError(f"no pictures: {why if len(found.rejected) else 'the search found none'}")
     return found
+
+
+class _Notes(dict):
+    """A dictionary that outlives a kill: its file grows by a line per entry, of which the last may be torn."""
+
+    def __init__(self, file: Path):
+        self.file, self.lock = file, threading.Lock()
+        for line in file.read_bytes().splitlines() if file.exists() else []:
+            with suppress(ValueError):  # torn, or the first, which is empty
+                self.update(json.loads(line))
+
+    def note(self, name: str, said) -> None:
+        """Remember something, in one write and on a new line, whatever was torn before."""
+        with self.lock, self.file.open("ab", buffering=0) as opened:
+            self[name] = said
+            opened.write(f"\n{json.dumps({name: said})}".encode())
 
 
 class _Collection:
@@ -106,17 +122,17 @@ class _Collection:
         self.out, self.web, self.sources, self.licences = out, web, sources, licences
         file = out / catalogs.COLLECTED
         self.earlier = catalogs.load(file).to_dict("records") if file.exists() else []
-        self.journal = _Journal(out / ".collected.jsonl")
+        # By address: what its picture is like, or why there is none for good. By search: what it found.
+        self.known, self.searched = _Notes(out / ".known.jsonl"), _Notes(out / ".searched.jsonl")
+        self.refused = {name: said["reason"] for name, said in self.known.items() if "reason" in said}
         self.found: list[tuple] = []  # (search term, candidate), in the order of the results: first come, first kept
         self.begun, self.asked = {}, set()  # what each download under way is called; what was asked for
-        self.refused = {name: entry["reason"] for name, entry in self.journal.refused.items()}
         self.unfinished: list[dict] = []
 
     def run(self, terms: pd.DataFrame, parts: Path, shown) -> None:
         """Search, and download meanwhile what is found."""
         tired = {}
         for term in terms.itertuples():
-            before = len(self.found)
             try:
                 if term.source in tired:
                     raise tired[term.source]
@@ -126,20 +142,16 @@ class _Collection:
             except FetchError as error:
                 tired |= {term.source: error} if error.status == 429 else {}  # it has had enough of us for today
                 self.unfinished.append({"label": term.label, "query": term.query, "reason": str(error)})
-            shown.total += len(self.found) - before - term.limit
-            for future in [future for future in self.begun if future.done()]:
-                self._settle(future)
-            shown.update(len(self.found) - len(self.begun) - shown.n)
-        for future in as_completed(self.begun):
-            self._settle(future)
-            shown.update(1)
+            self._settle([future for future in self.begun if future.done()], shown)
+        shown.total = shown.n + len(self.begun)
+        self._settle(as_completed(self.begun), shown)
 
     def _results(self, term) -> Iterator[Candidate]:
-        """Candidates of one search: from the journal, if a call that was cut short has finished it."""
+        """Candidates of one search: as noted, if a call that was cut short has finished it."""
         source, seen = self.sources[term.source], []
         key = json.dumps([term.source, term.query, int(term.limit), self.licences])
-        if key in self.journal.search:
-            yield from (Candidate(**row) for row in self.journal.search[key]["found"])
+        if key in self.searched:
+            yield from (Candidate(**row) for row in self.searched[key])
             return
         try:
             for candidate in source.search(term.query, int(term.limit)):
@@ -148,7 +160,7 @@ class _Collection:
         except (LookupError, TypeError, AttributeError) as error:
             raise FetchError(term.source, "answered in an unknown form", "try again later, or report it") from error
         if source.lasting:
-            self.journal.add(search=key, found=seen)
+            self.searched.note(key, seen)
 
     def _begin(self, term, candidate: Candidate, part: Path) -> None:
         """Begin to download a candidate, unless it is not wanted, there already, or asked for."""
@@ -164,31 +176,33 @@ class _Collection:
             self.begun[future] = name
 
     def _there(self, name: str) -> dict | None:
-        """What the journal says of a picture that is in its place."""
-        kept = self.journal.kept.get(name)
-        return kept if kept and (self.out / kept["label"] / kept["file"]).is_file() else None
+        """What is known of a picture that is in its place."""
+        said = self.known.get(name, {})
+        return said if "path" in said and (self.out / said["path"]).is_file() else None
 
     def _keep(self, part: Path, label: str, name: str) -> None:
         """Screen a downloaded file and put it into its place. Runs in a worker thread."""
         if not (content := part.read_bytes()):
             raise FetchError(name, "is empty", "try again later")
         seen, sha256 = pictures.screen(part, MOST_PIXELS), hashlib.sha256(content).hexdigest()
-        file = sha256[:16] + EXTENSIONS.get(seen["format"], f".{seen['format'].lower()}")
+        path = f"{label}/{sha256[:16]}{EXTENSIONS.get(seen['format'], '.' + seen['format'].lower())}"
         (self.out / label).mkdir(exist_ok=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         # Noted before it is in place: what is in place is never downloaded again, whenever this is killed.
-        self.journal.add(kept=name, label=label, file=file, sha256=sha256, **seen, retrieved=now)
-        part.replace(self.out / label / file)
+        self.known.note(name, {"path": path, "sha256": sha256, **seen, "retrieved": now})
+        part.replace(self.out / path)
 
-    def _settle(self, future: Future) -> None:
-        """Note what became of a download that has ended; any failure that is no refusal is raised."""
-        name = self.begun.pop(future)
-        try:
-            future.result()
-        except InputError as error:
-            self.refused[name] = getattr(error, "reason", str(error))
-            if getattr(error, "lasting", True):
-                self.journal.add(refused=name, reason=self.refused[name])
+    def _settle(self, ended: Iterable[Future], shown) -> None:
+        """Note what became of downloads that have ended; any failure that is no refusal is raised."""
+        for future in ended:
+            name = self.begun.pop(future)
+            shown.update(1)
+            try:
+                future.result()
+            except InputError as error:
+                self.refused[name] = getattr(error, "reason", str(error))
+                if getattr(error, "lasting", True):
+                    self.known.note(name, {"reason": self.refused[name]})
 
     def write(self) -> Collected:
         """Write the tables of what is there."""
@@ -199,17 +213,15 @@ class _Collection:
             if name in self.refused or not there:
                 rejected.setdefault((term.label, name), self.refused.get(name, "not downloaded yet"))
                 continue
-            path = f"{term.label}/{there['file']}"
-            facts = {column: there[column] for column in ("sha256", "width", "height", "mode", "format")}
+            path = f"{term.label}/{Path(there['path']).name}"
             origin = {column: getattr(candidate, column) for column in ("page", "title", "licence", "creator")}
-            row = {"path": path, "label": term.label, **facts, "source_url": name, **origin, "split": term.split}
-            row["retrieved"] = there["retrieved"]
+            row = {"label": term.label, "source_url": name, "split": term.split, **origin, **there, "path": path}
             first = rows.setdefault(path, row)["source_url"]
             if first != name:
                 rejected.setdefault((term.label, name), f"the same picture as {first}")
             elif not (self.out / path).is_file():  # under a second label too: both keep it, and notebook 02 judges
                 with replacing(self.out / path) as beside:
-                    shutil.copyfile(self.out / there["label"] / there["file"], beside)
+                    shutil.copyfile(self.out / there["path"], beside)
         refused = pd.DataFrame([(*key, reason) for key, reason in rejected.items()], columns=["label", "url", "reason"])
         with replacing(self.out / "rejected.csv") as beside:
             refused.to_csv(beside, index=False, lineterminator="\n")
@@ -219,31 +231,3 @@ class _Collection:
             with replacing(self.out / "attribution.md") as beside:
                 beside.write_text(attribution(table), encoding="utf-8")
         return Collected(table, refused, pd.DataFrame(self.unfinished, columns=["label", "query", "reason"]))
-
-
-class _Journal:
-    """What a killed collection remembers: a file that grows by a line per picture kept or refused, or search done."""
-
-    def __init__(self, file: Path):
-        self.file, self.lock = file, threading.Lock()
-        self.kept, self.refused, self.search = {}, {}, {}
-        for line in file.read_bytes().splitlines() if file.exists() else []:
-            with suppress(ValueError):  # torn by a kill
-                self._learn(json.loads(line))
-        self.write("kept", "refused", "search")  # without the torn line, or the next one would be lost with it
-
-    def add(self, **entry) -> None:
-        """Append an entry, in one write, so that a kill tears the last line at most."""
-        with self.lock, self.file.open("ab", buffering=0) as opened:
-            self._learn(entry)
-            opened.write(f"{json.dumps(entry)}\n".encode())
-
-    def _learn(self, entry: dict) -> None:
-        first = next(iter(entry))
-        getattr(self, first)[entry[first]] = entry
-
-    def write(self, *kinds: str) -> None:
-        """Write entries of these kinds, and forget the others."""
-        with replacing(self.file) as beside:
-            entries = [entry for kind in kinds for entry in getattr(self, kind).values()]
-            beside.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))

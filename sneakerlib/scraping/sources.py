@@ -92,7 +92,8 @@ class Openverse(Source):
     pause_with_key, token = 0.6, ""
 
     def _found(self, query: str) -> Iterator[Candidate]:
-        size, depth, headers = (50, None, self._authorised()) if self._key() else (20, 240, {})
+        key = [os.environ.get(name, "") for name in OPENVERSE_KEY]
+        size, depth, headers = (50, None, self._authorised(key)) if all(key) else (20, 240, {})
         wanted = {"license": ",".join(self.licences)} if self.licences else {}
         asked = {"q": query, "page_size": size, **wanted}
         for result in itertools.islice(self._results("/v1/images/", asked, headers=headers), depth):
@@ -100,16 +101,11 @@ class Openverse(Source):
             about = {name: result.get(name) for name in ("title", "creator", "width", "height")}
             yield Candidate(result["url"], result.get("foreign_landing_url"), licence=terms, **about)
 
-    def _key(self) -> list[str]:
-        values = [os.environ.get(name, "") for name in OPENVERSE_KEY]
-        return values if all(values) else []
-
-    def _authorised(self) -> dict:
+    def _authorised(self, key: list[str]) -> dict:
         """The key buys a token for some hours; neither is ever written to a file."""
         if not self.token:
             self.web.pace(self.address, min(self.pause, self.pause_with_key))
-            form = dict(zip(("client_id", "client_secret"), self._key(), strict=True))
-            form["grant_type"] = "client_credentials"
+            form = {"client_id": key[0], "client_secret": key[1], "grant_type": "client_credentials"}
             self.token = self._json("/v1/auth_tokens/token/", {}, data=form)["access_token"]
         return {"Authorization": f"Bearer {self.token}"}
 
