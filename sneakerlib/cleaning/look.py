@@ -31,8 +31,8 @@ MANY = 1000  # pictures: from here on processes of their own are worth the two s
 CLOSED = "cannot be opened: check its permissions and its name, and where it links to"
 CLEANVISION = ImagePropertyIssueManager()  # measures, rules and thresholds
 MEASURES = CLEANVISION.image_properties
-THEIRS = {"bright": "light", "low-information": "low_information", "odd-aspect": "odd_aspect_ratio"}  # other names
-ODD = {issue: THEIRS.get(issue, issue) for issue in ("dark", "blurry", *THEIRS)}
+ODD = {"dark": "dark", "blurry": "blurry", "bright": "light"}  # our names of issues, and theirs
+ODD |= {"low-information": "low_information", "odd-aspect": "odd_aspect_ratio"}
 MEASURED = [column for theirs in ODD.values() for column in MEASURES[theirs].score_columns]
 COLUMNS = ["error", "turned", "animated", "profile", "hash", "fine", "thumbnail", *MEASURED]
 
