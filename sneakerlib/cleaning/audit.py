@@ -154,11 +154,10 @@ def read_decisions(file: str | Path, catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(findings: pd.DataFrame) -> pd.DataFrame:
-    """Count the findings: one row per issue with the number of pictures, what is done about them and what it means."""
+    """Count the findings: a row per issue with the number of pictures and what is done about them."""
     means = {"drop": "set aside", "quarantine": "set aside until you decide", "fix": "put right on reading"}
     counts = findings.groupby("issue").path.nunique().rename("pictures").reset_index()
-    counts["action"] = counts.issue.map(RULES)
-    meaning = counts.action.map(means | {"ignore": "used all the same"})
+    meaning = counts.issue.map(RULES).map(means).fillna("used all the same")
     return counts.assign(decision=meaning.where(counts.issue.ne("near-duplicate"), "kept together in one split"))
 
 
