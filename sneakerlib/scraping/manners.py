@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-import socket
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -48,16 +48,11 @@ def place(target: URL) -> tuple[str, int]:
     return target.host, target.port
 
 
-def places(name: str) -> list[tuple[str, int]]:
-    """A named host as (name, port) and as every (address, port) that it has."""
-    host, _, port = name.lower().rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
+def named(name: str) -> tuple[str, int]:
+    """The place that is written HOST:PORT."""
+    if not (parts := re.fullmatch(r"\[?([^\s/\[\]]+?)]?:(\d+)", name.lower())):
         raise InputError(f"--allow-host {name}: write HOST:PORT, for example 127.0.0.1:8000")
-    host, port = host.strip("[]"), int(port)
-    try:
-        return [(host, port), *(found[4][:2] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))]
-    except (OSError, ValueError, OverflowError):
-        raise InputError(f"--allow-host {name}: this name is unknown, check it") from None
+    return parts[1], int(parts[2])
 
 
 def is_public(address: str) -> bool:

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +23,7 @@ CONNECT, SILENCE = 5, 10  # seconds to connect, and between two pieces of an ans
 MOST_BYTES = 20_000_000  # of one answer: more than any camera's JPEG, less than would fill a disk
 PER_HOST, DELAY = 4, 0.1  # requests at a time to one host (a browser makes 6), and seconds between two
 TRIES, REDIRECTS = 3, 5  # of one picture; of one try
+OWN = ContextVar("own", default=False)  # whether the host that is being asked is one of the user's own
 
 
 class Web:
@@ -35,19 +37,16 @@ class Web:
         connections: At a time. Defaults to 64, of them 4 to one host, unless it is one of `allow`.
 
     Raises:
-        InputError: If an entry of `allow` is no `HOST:PORT`, or its name is unknown.
+        InputError: If an entry of `allow` is no `HOST:PORT`.
     """
 
     def __init__(self, allow: Iterable[str] = (), *, seconds=30.0, most_bytes=MOST_BYTES, connections=64):
         self.seconds, self.most_bytes, self._connections = seconds, most_bytes, connections
-        self._own: set[tuple[str, int]] = set()
-        self._hosts: dict[tuple[str, int], Host] = {}
-        for name in allow:
-            self.allow(name)
+        self._own, self._hosts = set(map(manners.named, allow)), {}  # places, as `manners.place` names them
 
     def allow(self, name: str) -> None:
         """Allow one more host of your own, as `HOST:PORT`."""
-        self._own.update(manners.places(name))
+        self._own.add(manners.named(name))
 
     def pace(self, url: str, delay: float, per_host: int = 1) -> None:
         """Ask the host of this address at most `per_host` at a time, with `delay` seconds between two requests."""
@@ -106,7 +105,7 @@ class Web:
 
     def _socket(self, found: tuple) -> socket.socket:
         family, kind, protocol, _, address = found
-        if not manners.is_public(address[0]) and tuple(address[:2]) not in self._own:
+        if not manners.is_public(address[0]) and not OWN.get():
             raise OSError(f"{address[0]}, which is not a public address")
         return socket.socket(family, kind, protocol)
 
@@ -151,6 +150,7 @@ class Web:
     async def _ask(self, url: str, target: URL, take: Callable, headers, data) -> tuple:
         """Send one request: (where it redirects to or None, what `take` made of the body)."""
         how = {"headers": headers, "data": data, "allow_redirects": False}
+        OWN.set(manners.place(target) in self._own)
         try:
             async with self._session.request("POST" if data else "GET", target, **how) as answer:
                 if answer.status in (301, 302, 303, 307, 308) and "Location" in answer.headers:
