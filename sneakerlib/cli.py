@@ -82,7 +82,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
     sub.add_argument("out", metavar="OUT")
     sub.add_argument("--per-class", type=int, required=True, metavar="N", help="training pictures per class, at least")
-    sub.add_argument("--recipe", default="standard", help="standard or workshop (default: %(default)s)")
 
     sub = verb(_train, "train a model folder", labels=True, split=True)
     sub.add_argument("images", metavar="IMAGES|catalog.csv")
@@ -118,8 +117,6 @@ def parser() -> argparse.ArgumentParser:
     text = "where to listen (default: %(default)s, which only this computer can reach)"
     sub.add_argument("--host", default="127.0.0.1", help=text)
     sub.add_argument("--port", type=int, default=5000, help="0 takes a free one (default: %(default)s)")
-    sub.add_argument("--allow-urls", action="store_true", help="fetch pictures from the web for whoever asks")
-    hosts(sub)
 
     sub = verb(_run, "run the notebook series headless", labels=True)
     sub.add_argument("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
@@ -206,9 +203,8 @@ def _split(options):
 def _augment(options):
     from sneakerlib.cleaning import audit, augment
 
-    augment.recipe(options.recipe)
     table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed, not options.json)
-    made = augment.write(table, options.out, options.per_class, options.recipe, options.seed, progress=not options.json)
+    made = augment.write(table, options.out, options.per_class, options.seed, progress=not options.json)
     copies = int(made.original.isin(made.path).sum())
     counts = made[made.split.eq("train")].label.value_counts().sort_index().to_dict()
     lines = [f"{count:>6} {label}" for label, count in counts.items()]
@@ -288,8 +284,7 @@ def _serve(options):
         _show(options, {"address": address}, [f"{address} answers; Ctrl-C stops it"])
         sys.stdout.flush()
 
-    how = {"allow_urls": options.allow_urls, "allow_hosts": options.allow_host}
-    serving.serve(options.model, options.host, options.port, say, **how)
+    serving.serve(options.model, options.host, options.port, say)
 
 
 def _run(options):

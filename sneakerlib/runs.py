@@ -44,7 +44,7 @@ def alone(folder: str | Path) -> Iterator[None]:
     try:
         held = FileLock(Path(folder) / ".running").acquire(blocking=False)
     except Timeout:
-        raise InputError(f"another run is writing to {folder}: wait for its end, or give another --out") from None
+        raise InputError(f"another run is writing to {folder}: wait for its end, or name another folder") from None
     with held:
         yield
 

@@ -209,7 +209,6 @@ def wrong(shoes, model, tmp_path):
         ("split shoes --val 0.9 --test 0.9", "add up to less than 1"),
         ("split shoes --labels boots", "no sub-folder boots under shoes"),
         ("augment shoes new --per-class 0", "0 pictures per class are none: use at least 1"),
-        ("augment shoes new --per-class 9 --recipe magic", "there is no recipe 'magic': use standard, workshop"),
         ("augment empty new --per-class 9", "no pictures under empty"),
         ("augment shoes shoes --per-class 9", "shoes holds the originals"),
         ("train shoes --out new --recipe magic", "there is no recipe 'magic': use second-order, frozen"),

@@ -296,11 +296,28 @@ def test_the_sample_draws_what_the_shipped_terms_ask_for(tmp_path):
     assert len(catalog.read(tmp_path)) == len(found.catalog)
 
 
+def test_a_second_program_that_collects_into_the_same_folder_ends_with_one_line(tmp_path, capsys):
+    out, answers = tmp_path / "out", []
+
+    def answer(path, query, server, socket):
+        if path == "/1":  # while the first program is under way
+            answers.append(cli.main([*command, "--allow-host", server.host]))
+        return pictures(path, query, server, socket)
+
+    with serve(answer) as server:
+        (tmp_path / "terms.csv").write_text(f"label,query\na,{server.address}/2\n")
+        command = ["collect", str(tmp_path / "terms.csv"), str(out), "--source", "urls"]
+        found = from_urls(server, out, ("a", ["/1"]))
+        assert server.asked["/2"] == 0
+    assert (answers, len(found.catalog)) == ([2], 1)
+    assert capsys.readouterr().err.startswith(f"sneakerlib: another run is writing to {out}: wait until it has ended")
+
+
 def test_a_line_torn_by_a_kill_costs_nothing_but_itself(tmp_path):
     with serve(pictures) as server:
         from_urls(server, tmp_path / "out", ("a", ["/1", "/2"]))
-        file = tmp_path / "out/.collected.jsonl"
-        file.write_bytes(file.read_bytes() + b'{"kept": "http://x", "lab')
+        file = tmp_path / "out/.known.jsonl"
+        file.write_bytes(file.read_bytes() + b'\n{"http://x": {"pa')
         for _ in range(2):
             found = from_urls(server, tmp_path / "out", ("a", ["/1", "/2", "/3"]))
         assert [server.asked[path] for path in ("/1", "/2", "/3")] == [1, 1, 1]
@@ -340,8 +357,8 @@ def test_killed_ten_times_and_nothing_is_lost_or_fetched_twice(tmp_path):
             process.communicate()
             assert there <= files(out / "shoe")
             assert all((out / "shoe" / name).read_bytes().endswith(b"\xff\xd9") for name in files(out / "shoe"))
-        noted = [json.loads(line) for line in (out / ".collected.jsonl").read_text().splitlines()[:-1]]
-        kept = [row["kept"] for row in noted if "kept" in row and row["file"] in files(out / "shoe")]
+        noted = [json.loads(line) for line in (out / ".known.jsonl").read_text().splitlines()[1:-1]]
+        kept = [url for row in noted for url, said in row.items() if (out / said["path"]).is_file()]
         before = server.asked.copy()
         process = start("killed")
         assert process.wait() == 0, process.stderr.read()

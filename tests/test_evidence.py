@@ -35,7 +35,7 @@ def lit(size=32):
 
 
 def test_what_was_recognised_lights_up_and_nothing_else():
-    heat = evidence.HeatMaps(judge())(lit()[None], np.array([1]))[0]
+    heat = evidence.heat_maps(judge())(lit()[None], np.array([1]))[0]
     assert heat.shape == (32, 32)
     assert heat[:6, -6:].min() > 0.5
     assert heat[16:, :16].max() == 0
@@ -43,7 +43,7 @@ def test_what_was_recognised_lights_up_and_nothing_else():
 
 
 def test_another_class_has_no_evidence():
-    assert evidence.HeatMaps(judge())(lit()[None], np.array([0])).max() == 0
+    assert evidence.heat_maps(judge())(lit()[None], np.array([0])).max() == 0
 
 
 @pytest.mark.usefixtures("small_lites")
@@ -51,7 +51,7 @@ def test_another_class_has_no_evidence():
 def test_second_order_models_are_explained_too(regions):
     model = networks.second_order(backbones.backbone(size=64), ["a", "b"], regions=regions)
     size = model.input_shape[1]
-    heat = evidence.HeatMaps(model)(lit(size)[None], np.array([1]))[0]
+    heat = evidence.heat_maps(model)(lit(size)[None], np.array([1]))[0]
     assert heat.shape == (size, size)
     assert 0 <= heat.min() <= heat.max() <= 1
 
@@ -60,12 +60,12 @@ def test_a_network_without_maps_cannot_be_explained():
     pixels = keras.Input((8, 8, 3))
     flat = keras.Model(pixels, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(pixels)))
     with pytest.raises(InputError, match="no feature maps"):
-        evidence.HeatMaps(flat)
+        evidence.heat_maps(flat)
 
 
 def test_pictures_are_explained_together_as_they_are_alone():
     both = np.stack([lit(), lit()[::-1, ::-1]])
-    heat_maps = evidence.HeatMaps(judge())
+    heat_maps = evidence.heat_maps(judge())
     together = heat_maps(both, np.array([1, 1]))
     for picture, heat in zip(both, together, strict=True):
         np.testing.assert_allclose(heat_maps(picture[None], np.array([1]))[0], heat, atol=1e-6)
@@ -99,7 +99,7 @@ def test_the_notebook_and_the_package_see_the_same(kind, folder):
     made = run_cells("06_misclassified_images", "06-72", "06-73", **names)
     heat = tf.image.resize((made["heat"] / made["heat"].max())[..., None], model.input_shape[1:3])[..., 0]
     assert heat.numpy().max() > 0
-    ours = evidence.HeatMaps(model)(made["picture"][None], np.array([1]))[0]
+    ours = evidence.heat_maps(model)(made["picture"][None], np.array([1]))[0]
     np.testing.assert_allclose(ours, heat, atol=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_the_notebook_and_the_package_see_the_same(kind, folder):
 def test_a_network_whose_weights_are_all_frozen_is_explained_as_well(trainable):
     model = judge()
     model.trainable = trainable
-    assert evidence.HeatMaps(model)(lit()[None], np.array([1])).max() == pytest.approx(1)
+    assert evidence.heat_maps(model)(lit()[None], np.array([1])).max() == pytest.approx(1)
 
 
 def test_averages_over_all_positions_are_no_feature_maps():

@@ -268,6 +268,7 @@ def test_the_sample_answers_by_name_and_by_number(shoes, query):
         ("CC0 1.0", "cc0"),
         ("pdm 1.0", "pdm"),
         ("pd-old", "pdm"),
+        ("Public domain", "pdm"),
         ("GFDL", "gfdl"),
         ("", ""),
     ],

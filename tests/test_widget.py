@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import needs_chromium
 
-from sneakerlib import InputError, catalog
+from sneakerlib import catalog
 from sneakerlib.review import corrections, widget
 from sneakerlib.scraping import browser
 
@@ -50,7 +50,7 @@ def opened(rows, tmp_path):
 
     def again(found=None):
         found = suspects_of(rows) if found is None else found
-        made = widget.ReviewGrid(found, tmp_path / "c.csv", LABELS, Pairs(rows), "grid")
+        made = widget.ReviewGrid(found, tmp_path / "c.csv", LABELS, Pairs(rows))
         made.widget()
         return made
 
@@ -152,22 +152,16 @@ def test_without_anybody_to_click_the_file_decides(rows, tmp_path, capsys, monke
     shown = []
     monkeypatch.setattr("IPython.display.display", shown.append)
 
-    def show(found, way):
-        widget.ReviewGrid(found, tmp_path / "c.csv", LABELS, Pairs(rows), way)._ipython_display_()
+    def show(found):
+        widget.ReviewGrid(found, tmp_path / "c.csv", LABELS, Pairs(rows))._ipython_display_()
         return capsys.readouterr().out
 
-    assert "c.csv says what is decided" in show(suspects_of(rows), "auto")
+    assert "c.csv says what is decided" in show(suspects_of(rows))
     monkeypatch.setenv("JPY_SESSION_NAME", "06.ipynb")
-    assert "c.csv says what is decided" in show(suspects_of(rows), "gallery")
-    assert "c.csv says what is decided" in show(suspects_of(rows).head(0), "grid")
+    assert "c.csv says what is decided" in show(suspects_of(rows).head(0))
     assert shown == []
-    assert show(suspects_of(rows), "auto") == ""
+    assert show(suspects_of(rows)) == ""
     assert len(shown) == 1
-
-
-def test_an_unknown_way_is_refused(rows, tmp_path):
-    with pytest.raises(InputError, match="no way 'table' to show suspects: use auto, grid, gallery"):
-        widget.ReviewGrid(suspects_of(rows), tmp_path / "c.csv", LABELS, Pairs(rows), "table")
 
 
 CODE = """

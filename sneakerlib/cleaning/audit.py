@@ -78,49 +78,49 @@ def _files(rows: pd.DataFrame, good: pd.DataFrame) -> Iterator[list[dict]]:
 
 def _copies(good: pd.DataFrame) -> Iterator[list[dict]]:
     """Files of one content: contradictory if their labels differ, all of them; else every one but the first."""
-    for sha256, copies in good[good.sha256.duplicated(keep=False)].groupby("sha256"):
-        if len(set(copies.label)) > 1:
-            others = [", ".join(copies.path[copies.path.ne(path)]) for path in copies.path]
-            yield _say(copies, "contradictory-duplicate", 1, others, sha256[:12])
-        else:
-            yield _say(copies.iloc[1:], "exact-duplicate", 1, copies.path.iloc[0], sha256[:12])
+    copies = good[good.sha256.duplicated(keep=False)].assign(group=lambda rows: rows.sha256.str[:12], score=1.0)
+    yield from _contradictions(copies, "contradictory-duplicate")
+    same = copies.groupby("sha256")
+    later = copies[same.label.transform("nunique").eq(1) & same.cumcount().gt(0)]
+    yield _say(later, "exact-duplicate", 1, same.path.transform("first"), later.group)
+
+
+def _contradictions(twins: pd.DataFrame, issue: str) -> Iterator[list[dict]]:
+    """Twins under several labels, each with those that say otherwise."""
+    for name, some in twins.groupby("group"):
+        others = [", ".join(some.path[some.label.ne(label)]) for label in some.label]
+        if any(others):
+            yield _say(some, issue, some.score, others, name)
 
 
 def _near(distinct: pd.DataFrame) -> Iterator[list[dict]]:
     """Pictures that look the same though their files differ; contradictory too if one group has two labels."""
-    hashes = np.array([int(digits, 16) for digits in distinct["hash"]], np.uint64)
-    others = [
-        np.frombuffer(bytes.fromhex("".join(distinct[column])), np.uint8).reshape(-1, size)
-        for column, size in (("fine", 32), ("thumbnail", 192))  # bytes
-    ]
-    found = twins.find(hashes, *others).set_index(distinct.index)
+    hashes, *others = (
+        np.frombuffer(bytes.fromhex("".join(distinct[column])), kind).reshape(len(distinct), -1)
+        for column, kind in (("hash", ">u8"), ("fine", np.uint8), ("thumbnail", np.uint8))
+    )
+    found = twins.find(hashes[:, 0].astype(np.uint64), *others).set_index(distinct.index)
     group = distinct.groupby(found.group).sha256.transform("min").str[:12]
     distinct = distinct.assign(group=group, twin=distinct.path.to_numpy()[found.nearest], score=1 - found.bits / 64)
-    pairs = distinct[found.nearest != np.arange(len(distinct))]
+    pairs = distinct[distinct.twin.ne(distinct.path)]
     yield _say(pairs, "near-duplicate", pairs.score, pairs.twin, pairs.group)
-    for name, mixed in pairs.groupby("group"):
-        if len(set(mixed.label)) > 1:
-            others = [", ".join(mixed.path[mixed.label.ne(label)]) for label in mixed.label]
-            yield _say(mixed, "contradictory-near-duplicate", mixed.score, others, name)
+    yield from _contradictions(pairs, "contradictory-near-duplicate")
 
 
-def apply(
-    catalog: pd.DataFrame, findings: pd.DataFrame, decisions: pd.DataFrame | None = None, rules: dict[str, str] = RULES
-) -> pd.DataFrame:
-    """Mark what the audit found: set the hopeless aside, put twins into one group.
+def apply(catalog: pd.DataFrame, findings: pd.DataFrame, decisions: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Mark what the audit found: set the hopeless aside by `RULES`, put twins into one group.
 
     Args:
         catalog: The audited catalog.
         findings: From `audit`.
         decisions: From `read_decisions`; they overrule the rules. Defaults to none.
-        rules: What is done about each issue. Defaults to `RULES`.
 
     Returns:
         A copy with `issue` filled for pictures that are not to be used, and `group` shared by twins (transitively; a
         picture without a twin is a group of its own).
     """
-    out = findings[findings.issue.map(rules).isin(["drop", "quarantine"])]
-    worst = out.sort_values("issue", key=lambda issues: issues.map(list(rules).index)).drop_duplicates("path")
+    out = findings[findings.issue.map(RULES).isin(["drop", "quarantine"])]
+    worst = out.sort_values("issue", key=lambda issues: issues.map(list(RULES).index)).drop_duplicates("path")
     named = dict(zip(worst.path, worst.issue, strict=True))  # of several issues, the first in the order of the rules
     for row in decisions.itertuples() if decisions is not None else ():
         named[row.path] = "" if row.action == "keep" else named.get(row.path) or "by-hand"
@@ -155,12 +155,11 @@ def read_decisions(file: str | Path, catalog: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def summary(findings: pd.DataFrame, rules: dict[str, str] = RULES) -> pd.DataFrame:
-    """Count the findings: one row per issue with the number of pictures, what is done about them and what it means."""
+def summary(findings: pd.DataFrame) -> pd.DataFrame:
+    """Count the findings: a row per issue with the number of pictures and what is done about them."""
     means = {"drop": "set aside", "quarantine": "set aside until you decide", "fix": "put right on reading"}
     counts = findings.groupby("issue").path.nunique().rename("pictures").reset_index()
-    counts["action"] = counts.issue.map(rules)
-    meaning = counts.action.map(means | {"ignore": "used all the same"})
+    meaning = counts.issue.map(RULES).map(means).fillna("used all the same")
     return counts.assign(decision=meaning.where(counts.issue.ne("near-duplicate"), "kept together in one split"))
 
 
@@ -180,8 +179,8 @@ def prepare(
     Args:
         source: A folder with one sub-folder per class, or a catalog file.
         labels: Only these classes. Defaults to all.
-        val: See `catalog.split`, as for `test` and `seed`.
-        test: Defaults to 0.15, as `val` does.
+        val: See `catalog.split`, also for `test` and `seed`. Defaults to 0.15, as `test` does.
+        test: See `val`.
         seed: Defaults to 0.
         progress: Show a bar. Defaults to True.
         earlier: A catalog file whose splits are kept, if it exists. Defaults to none.

@@ -32,47 +32,31 @@ iaa.ElasticTransformation._generate_shift_maps = classmethod(
     lambda *args, **kwargs: tuple(shifts.astype(np.float32, copy=False) for shifts in _shift_maps(*args, **kwargs))
 )
 
-RECIPES = {
-    "standard": [  # what an earlier library of ours offered; notebook 02 shows it part by part
+CHANGES = iaa.Sequential(  # what an earlier library of ours offered; notebook 02 shows it part by part
+    [
         iaa.Sometimes(0.5, iaa.Fliplr(1)),
         iaa.Sometimes(0.3, iaa.ElasticTransformation(alpha=(0, 30), sigma=5, mode="nearest")),
         iaa.Sometimes(0.5, iaa.Affine(rotate=(-15, 15), mode="edge")),
         iaa.Sometimes(0.5, iaa.Affine(scale={"x": (0.9, 1.1), "y": (0.9, 1.1)}, mode="edge")),
         iaa.Sometimes(0.5, iaa.Crop(percent=(0, 0.1))),
         iaa.Sometimes(0.3, iaa.Cutout(size=0.2, squared=False, cval=(0, 255), fill_per_channel=True)),
-    ],
-    "workshop": [  # the Keras cat-and-dog tutorial that a workshop used
-        iaa.Fliplr(0.5),
-        iaa.Affine(rotate=(-30, 30), mode="edge"),
-        iaa.Affine(translate_percent={"x": (-0.2, 0.2), "y": (-0.2, 0.2)}, mode="edge"),
-        iaa.Affine(scale=(0.8, 1.2), mode="edge"),
-    ],
-}
+    ]
+)
 
 
-def recipe(name: str = "standard") -> iaa.Augmenter:
-    """One of `RECIPES` as an imgaug augmenter; raises an InputError if there is none of this name."""
-    if name not in RECIPES:
-        raise InputError(f"there is no recipe {name!r}: use {', '.join(RECIPES)}")
-    return iaa.Sequential(RECIPES[name])
-
-
-def changed(picture: Image.Image, augmenter: iaa.Augmenter, seed: int) -> Image.Image:
+def changed(picture: Image.Image, seed: int, augmenter: iaa.Augmenter = CHANGES) -> Image.Image:
     """One changed copy of an RGB picture: same seed, same copy, whatever was made before."""
     imgaug.seed(seed)  # of the whole library: a seed given to an augmenter does not make it reproducible
     return Image.fromarray(augmenter(image=np.asarray(picture)))
 
 
-def write(
-    catalog: pd.DataFrame, out: str | Path, per_class: int, name: str = "standard", seed: int = 0, progress: bool = True
-) -> pd.DataFrame:
+def write(catalog: pd.DataFrame, out: str | Path, per_class: int, seed: int = 0, progress: bool = True) -> pd.DataFrame:
     """Write a picture folder in which small classes are filled up with changed copies of their training pictures.
 
     Args:
         catalog: A split catalog. Its usable pictures come along in standard form, each in its split.
         out: The new picture folder; also gets `catalog.csv`. What is there already is kept, so a second call goes on.
         per_class: Training pictures per class at the least.
-        name: A key of `RECIPES`. Defaults to `standard`.
         seed: Same seed, same copies. Defaults to 0.
         progress: Show a bar. Defaults to True.
 
@@ -83,7 +67,7 @@ def write(
     Raises:
         InputError: If there is nothing to copy, or `out` is the folder of the originals.
     """
-    augmenter, out, folder = recipe(name), Path(out), catalogs.folder_of(catalog)
+    out, folder = Path(out), catalogs.folder_of(catalog)
     rows = catalogs.usable(catalog).drop_duplicates(["label", "sha256"])
     train = rows[rows.split.eq("train")]
     if per_class < 1:
@@ -99,12 +83,12 @@ def write(
         jobs += [(originals[number % len(originals)], number // len(originals)) for number in wanted]
     for row, number in watch(jobs, len(jobs), "augmenting", progress):
         form = f"{row['label']}/{row['sha256'][:16]}"
-        file = out / f"{form}.jpg" if number is None else out / f"{form}-{name}-{seed}-{number}.jpg"
+        file = out / f"{form}.jpg" if number is None else out / f"{form}-{seed}-{number}.jpg"
         if not file.exists():
             content = standard(folder / row["path"])
             if number is not None:
                 own = hashlib.sha256(f"{seed}:{number}:{row['sha256']}".encode()).digest()[:4]  # whatever the order
-                copy = changed(Image.open(io.BytesIO(content)), augmenter, int.from_bytes(own))
+                copy = changed(Image.open(io.BytesIO(content)), int.from_bytes(own))
                 content = encoded(copy, format="JPEG", quality=QUALITY)
             with replacing(file) as beside:
                 beside.write_bytes(content)

@@ -31,8 +31,8 @@ MANY = 1000  # pictures: from here on processes of their own are worth the two s
 CLOSED = "cannot be opened: check its permissions and its name, and where it links to"
 CLEANVISION = ImagePropertyIssueManager()  # measures, rules and thresholds
 MEASURES = CLEANVISION.image_properties
-THEIRS = {"bright": "light", "low-information": "low_information", "odd-aspect": "odd_aspect_ratio"}  # other names
-ODD = {issue: THEIRS.get(issue, issue) for issue in ("dark", "blurry", *THEIRS)}
+ODD = {"dark": "dark", "blurry": "blurry", "bright": "light"}  # our names of issues, and theirs
+ODD |= {"low-information": "low_information", "odd-aspect": "odd_aspect_ratio"}
 MEASURED = [column for theirs in ODD.values() for column in MEASURES[theirs].score_columns]
 COLUMNS = ["error", "turned", "animated", "profile", "hash", "fine", "thumbnail", *MEASURED]
 
@@ -68,18 +68,17 @@ def looks(catalog: pd.DataFrame, cache: str | Path | None = None, progress: bool
     file.parent.mkdir(parents=True, exist_ok=True)
     with quietly(), closing(sqlite3.connect(file, timeout=60)) as memory:
         memory.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, seen TEXT)")
-        rows = memory.execute(f"SELECT key, seen FROM {table}")
-        known = {key: json.loads(seen) for key, seen in rows if key in hashes}
+        known = {key: seen for key, seen in memory.execute(f"SELECT key, seen FROM {table}") if key in hashes}
         new = catalog.path[~keys.isin(known) & ~keys.duplicated()]
         pool = Parallel(-1, backend="loky" if len(new) >= MANY else "threading", batch_size=16, return_as="generator")
-        found = pool(delayed(look)(folder_of(catalog) / path) for path in new)
-        found = zip(keys[new.index], watch(found, len(new), "looking", progress), strict=True)
+        found = watch(pool(delayed(look)(folder_of(catalog) / path) for path in new), len(new), "looking", progress)
+        found = zip(keys[new.index], map(json.dumps, found), strict=True)
         while portion := dict(islice(found, PORTION)):
             known |= portion
-            rows = [(key, json.dumps(seen)) for key, seen in portion.items() if key in hashes]
             with memory:  # all of them or none
+                rows = (row for row in portion.items() if row[0] in hashes)
                 memory.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", rows)
-    return pd.DataFrame([known[key] for key in keys], index=catalog.index, columns=COLUMNS)
+    return pd.DataFrame([json.loads(known[key]) for key in keys], index=catalog.index, columns=COLUMNS)
 
 
 def odd(seen: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:

@@ -13,7 +13,7 @@ from sneakerlib.learning.features import features
 
 NEAREST, NEIGHBOURS = 10, 20  # a search may bring ten boxes of one kind: they must not vouch for each other
 FEWEST = 100  # pictures: with fewer, nothing can be said of what is usual
-REFERENCE = 1000  # pictures that the others are compared with: the work grows with their number, not with its square
+REFERENCE = 1000  # pictures that all are compared with, as many at a time: the work grows as their number does
 DIRECTIONS = 30  # of the features, in which the spread of the classes is measured
 # Scores of ordinary pictures are taken to fall off exponentially from their median on, as fast as they do from there to
 # the 90th percentile; the limit is what one of 500 ordinary pictures would exceed. The three signs and these numbers
@@ -38,13 +38,20 @@ def judge(features: np.ndarray, labels: pd.Series, keys: pd.Series) -> pd.DataFr
     Out-of-Distribution Samples"). A picture near another class than its own is a wrong label, not another topic.
 
     Takes ReLU activations, averaged over positions, of shape (pictures, channels). The keys, such as hashes, decide
-    which pictures are the reference, whatever the order. Gives, with the index of `keys`: score, limit (the score from
-    which on a picture is off topic; the same for all) and wrong (bool).
+    which pictures are the reference, whatever the order. Gives, with the index of `keys`: score, limit (from which on a
+    picture is off topic; the same for all) and wrong (bool).
     """
-    unit = np.sqrt(np.maximum(features, 0))  # or a few loud channels would decide alone
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)  # or the pictures with many edges would
-    reference = np.argsort(keys.to_numpy(str), kind="stable")[:REFERENCE]  # hashes: as good as drawn by lot
-    signs = [*_neighbours(unit, reference), _class_distance(unit, labels.to_numpy(), reference)]
+    chosen = np.argsort(keys.to_numpy(str), kind="stable")[:REFERENCE]  # hashes: as good as drawn by lot
+    reference, parts = _unit(features[chosen]), []
+    near = LocalOutlierFactor(NEIGHBOURS, algorithm="brute", novelty=True).fit(reference)
+    space = PCA(min(DIRECTIONS, *reference.shape), random_state=0).fit(reference)
+    for first in range(0, len(features), REFERENCE):  # in portions, or copies would take more memory than all features
+        unit = _unit(features[first : first + REFERENCE])
+        parts.append((near.kneighbors(unit, NEAREST)[0], -near.score_samples(unit), space.transform(unit)))
+    distance, empty, place = map(np.concatenate, zip(*parts, strict=True))
+    # Those of the reference are compared with the others of it, not with themselves.
+    distance[chosen], empty[chosen] = near.kneighbors(n_neighbors=NEAREST)[0], -near.negative_outlier_factor_
+    signs = np.square(distance).mean(axis=1), empty, _class_distance(pd.DataFrame(place), labels.to_numpy())
     spread = [max(median_abs_deviation(sign, scale="normal"), 1e-12) for sign in signs]
     score = sum((sign - np.median(sign)) / scale for sign, scale in zip(signs, spread, strict=True))
     median, high = np.quantile(score, [MEDIAN, HIGH])
@@ -52,20 +59,14 @@ def judge(features: np.ndarray, labels: pd.Series, keys: pd.Series) -> pd.DataFr
     return pd.DataFrame({"score": score, "limit": limit, "wrong": score >= limit}, index=keys.index)
 
 
-def _neighbours(unit: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared distance of every picture to the nearest of the reference, and its local outlier factor there."""
-    near = LocalOutlierFactor(NEIGHBOURS, algorithm="brute", novelty=True).fit(unit[reference])
-    distance, factor = np.empty((len(unit), NEAREST)), np.empty(len(unit))
-    distance[reference], factor[reference] = near.kneighbors(n_neighbors=NEAREST)[0], near.negative_outlier_factor_
-    if len(others := np.setdiff1d(np.arange(len(unit)), reference)):
-        distance[others], factor[others] = near.kneighbors(unit[others], NEAREST)[0], near.score_samples(unit[others])
-    return np.square(distance).mean(axis=1), -factor
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Square roots, or a few loud channels would decide alone, of length 1, or pictures with many edges would."""
+    unit = np.sqrt(np.maximum(features, 0))
+    return unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
 
 
-def _class_distance(unit: np.ndarray, labels: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def _class_distance(place: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
     """Mahalanobis distance to the nearest class mean."""
-    space = PCA(min(DIRECTIONS, len(reference), unit.shape[1]), random_state=0).fit(unit[reference])
-    place = pd.DataFrame(space.transform(unit))
     means = place.groupby(labels).mean()
     spread = LedoitWolf(assume_centered=True).fit(place - means.loc[labels].to_numpy())
     return np.sqrt(np.min([spread.mahalanobis(place.to_numpy() - mean) for mean in means.to_numpy()], axis=0))

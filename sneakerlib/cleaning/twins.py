@@ -26,9 +26,6 @@ def find(hashes: np.ndarray, fine: np.ndarray | None = None, thumbnails: np.ndar
     Takes arrays of n uint64, of (n, m) and (n, k) uint8 (the bits of a finer hash, packed; thumbnails). Gives a row per
     hash: group (equal for all that are joined by a chain of twins), nearest (position of the most similar twin, its own
     where there is none) and bits (in how many that one differs).
-
-    >>> find(np.array([0b1111, 0b1110, 2**64 - 1], np.uint64)).group.tolist()
-    [0, 0, 1]
     """
     count, none = len(hashes), np.empty((2, 0), int)
     one, other = pairs = np.concatenate([none, *_pairs(hashes, fine, thumbnails)], axis=1)

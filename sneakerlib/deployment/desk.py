@@ -30,7 +30,7 @@ class Desk:
         saved.classify(Image.new("RGB", (8, 8)))  # export it, load it, and see it work before anybody asks
         self.examples = examples.Examples(saved) if (saved.folder / examples.FILE).is_file() else None
         try:
-            self.heat = evidence.HeatMaps(saved.model)
+            self.heat = evidence.heat_maps(saved.model)
         except InputError:  # no feature maps to look at
             self.heat = None
         self.lanes, self.explaining = Lanes(saved.engine.lanes, WAITING), Lanes(1, WAITING_EXPLANATIONS)

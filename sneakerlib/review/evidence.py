@@ -1,5 +1,7 @@
 """What speaks for and against a label: what a network looked at, and the pictures most like this one."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -8,48 +10,41 @@ from sneakerlib.catalog import folder_of
 from sneakerlib.learning.quiet import keras
 
 
-class HeatMaps:
-    """Where the evidence for a class lies, by Grad-CAM; notebook 06 has it in the open. The first call compiles.
+def heat_maps(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Where the evidence for a class lies, by Grad-CAM; notebook 06 has it in the open.
 
     Args:
         model: Pictures to logits, with feature maps; on TensorFlow.
+
+    Returns:
+        What compiles when it is first called with pictures, (pictures, size, size, 3), 0 to 255, and the number of a
+        class for each; it gives (pictures, size, size): 1 where most speaks for that class, 0 where nothing does.
 
     Raises:
         InputError: If the model has no feature maps, or Keras does not run on TensorFlow.
 
     Source: Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization".
     """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError("heat maps are made with TensorFlow: set KERAS_BACKEND=tensorflow")
+    if not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
+        raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
+    import tensorflow as tf
 
-    def __init__(self, model: keras.Model):
-        if keras.backend.backend() != "tensorflow":
-            raise InputError("heat maps are made with TensorFlow: set KERAS_BACKEND=tensorflow")
-        if not any(isinstance(layer, keras.layers.Conv2D) for layer in model.layers):
-            raise InputError(f"{model.name} has no feature maps to look at: it has no convolutions")
-        import tensorflow as tf
+    watched = keras.Model(model.input, [last_map(model), model.output])
 
-        watched = keras.Model(model.input, [last_map(model), model.output])
+    @tf.function(input_signature=[tf.TensorSpec(model.input_shape), tf.TensorSpec([None], tf.int64)])
+    def heat(pictures, numbers):
+        with tf.GradientTape() as tape:
+            tape.watch(pictures)  # or nothing is recorded where every weight is frozen
+            maps, logits = watched(pictures)
+            asked = tf.gather(logits, numbers, batch_dims=1)  # no picture's logit depends on another picture
+        slopes = tf.reduce_mean(tape.gradient(asked, maps), axis=(1, 2), keepdims=True)
+        lit = tf.nn.relu(tf.reduce_sum(maps * slopes, axis=-1, keepdims=True))
+        lit = tf.math.divide_no_nan(lit, tf.reduce_max(lit, axis=(1, 2), keepdims=True))
+        return tf.image.resize(lit, model.input_shape[1:3])[..., 0]
 
-        @tf.function(input_signature=[tf.TensorSpec(model.input_shape), tf.TensorSpec([None], tf.int64)])
-        def heat(pictures, numbers):
-            with tf.GradientTape() as tape:
-                tape.watch(pictures)  # or nothing is recorded where every weight is frozen
-                maps, logits = watched(pictures)
-                asked = tf.gather(logits, numbers, batch_dims=1)  # no picture's logit depends on another picture
-            slopes = tf.reduce_mean(tape.gradient(asked, maps), axis=(1, 2), keepdims=True)
-            lit = tf.nn.relu(tf.reduce_sum(maps * slopes, axis=-1, keepdims=True))
-            lit = tf.math.divide_no_nan(lit, tf.reduce_max(lit, axis=(1, 2), keepdims=True))
-            return tf.image.resize(lit, model.input_shape[1:3])[..., 0]
-
-        self.heat = heat
-
-    def __call__(self, pictures: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """A heat map for each picture, (pictures, size, size): 1 where most speaks for the class, 0 where nothing does.
-
-        Args:
-            pictures: Array of shape (pictures, size, size, 3), 0 to 255, of the model's size.
-            numbers: Of the class to explain, one per picture.
-        """
-        return self.heat(np.asarray(pictures, np.float32), np.asarray(numbers, np.int64)).numpy()
+    return lambda pictures, numbers: heat(np.asarray(pictures, np.float32), np.asarray(numbers, np.int64)).numpy()
 
 
 def last_map(model: keras.Model) -> keras.KerasTensor:
@@ -69,7 +64,7 @@ class Evidence:
     """
 
     def __init__(self, found: pd.DataFrame, saved, features: np.ndarray, rows: pd.DataFrame):
-        self.saved, self.rows, self.heat_maps = saved, rows, HeatMaps(saved.model)
+        self.saved, self.rows, self.heat_maps = saved, rows, heat_maps(saved.model)
         self.units = features / np.linalg.norm(features, axis=1, keepdims=True)
         self.sound = ~rows.path.isin(found.path) & rows.issue.eq("")
 

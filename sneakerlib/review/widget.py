@@ -10,11 +10,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sneakerlib import InputError, plots
+from sneakerlib import plots
 from sneakerlib.review import corrections
 
 PAGE = 4  # suspects at a time: a page is drawn in a few seconds and needs little scrolling
-WAYS = ("auto", "grid", "gallery")
 
 
 class ReviewGrid:
@@ -29,23 +28,16 @@ class ReviewGrid:
         file: The file of corrections.
         labels: The classes that there are.
         evidence: An `evidence.Evidence`.
-        way: `grid`, `gallery` (no buttons), or `auto`: a grid if somebody can click. Defaults to `auto`.
-
-    Raises:
-        InputError: If there is no such way.
     """
 
-    def __init__(self, found: pd.DataFrame, file: str | Path, labels: list[str], evidence, way: str = "auto"):
-        if way not in WAYS:
-            raise InputError(f"there is no way {way!r} to show suspects: use {', '.join(WAYS)}")
+    def __init__(self, found: pd.DataFrame, file: str | Path, labels: list[str], evidence):
         self.found, self.file, self.labels, self.evidence = found, Path(file), labels, evidence
-        attended = "google.colab" in sys.modules or "JPY_SESSION_NAME" in os.environ  # not in a kernel of papermill
-        self.buttons = len(found) > 0 and (way == "grid" or (way == "auto" and attended))
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        if self.buttons:
+        attended = "google.colab" in sys.modules or "JPY_SESSION_NAME" in os.environ  # not in a kernel of papermill
+        if attended and len(self.found):
             display(self.widget())
         else:
             print(f"No buttons here: {self.file.name} says what is decided. Edit it, or open this notebook in Jupyter.")

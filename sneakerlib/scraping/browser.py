@@ -33,8 +33,6 @@ return [...document.images].map(image => [
     image.currentSrc || image.src || image.dataset.src || "", (image.closest("a") || {}).href || location.href,
     image.alt || "", image.naturalWidth, image.naturalHeight])
 """
-# How many pictures have been answered, and explained as far as they can be.
-EXPLAINED = "return document.querySelectorAll('article[data-done]').length"
 
 
 def installed() -> tuple[str, str]:
@@ -75,8 +73,8 @@ def chromium():
 def pictures(address: str, pause: float = 1.0) -> Iterator[tuple[str, str, str, int, int]]:
     """Scroll through a page, press its "more results", and stop when nothing new comes or nobody asks for more.
 
-    Yields per picture its address, the page it links to, its description, width and height in pixels; `pause` is the
-    seconds between two looks at the page. Raises FetchError if the page does not load, else as `installed`.
+    Yields per picture its address, the page it links to, its description, width and height in pixels; `pause` is in
+    seconds, between two looks. Raises FetchError if the page does not load, else as `installed`.
     """
     from selenium.common.exceptions import WebDriverException
 
@@ -86,16 +84,14 @@ def pictures(address: str, pause: float = 1.0) -> Iterator[tuple[str, str, str, 
             browser.get(address)
             while True:
                 fresh = _fresh(browser, seen, pause)
-                for row in fresh:
-                    seen.add(row[0])
-                    yield tuple(row)
+                seen |= {row[0] for row in fresh}
+                yield from map(tuple, fresh)
                 if not fresh and (pressed or not _press_more(browser)):
                     return
                 pressed = not fresh
                 browser.execute_script("window.scrollTo(0, document.body.scrollHeight)")
         except WebDriverException as error:
-            reason = f"does not load in the browser ({_reason(error)})"
-            raise FetchError(address, reason, "try again later") from None
+            raise FetchError(address, f"does not load in the browser ({_reason(error)})", "try again later") from None
 
 
 def _fresh(browser, seen: set, pause: float) -> list:
@@ -138,7 +134,7 @@ def photograph(address: str, files: list[str | Path]) -> Image.Image:
         page.get(address)
         page.find_element("id", "choose").send_keys("\n".join(str(Path(file).resolve()) for file in files))
         deadline = time.monotonic() + LOAD
-        while page.execute_script(EXPLAINED) < len(files):
+        while len(page.find_elements("css selector", "article[data-done]")) < len(files):  # explained as far as can be
             if time.monotonic() > deadline:
                 raise InputError(f"{address} has not answered within {LOAD} s: look at it in a browser")
             time.sleep(0.1)

@@ -12,11 +12,7 @@ DEED = "https://creativecommons.org/licenses"
 
 
 def licence(text: str) -> str:
-    """A licence's short name in one spelling.
-
-    >>> [licence(text) for text in ("CC BY-SA 4.0", "cc-by-2.0", "cc0 1.0", "pd", "Public domain")]
-    ['by-sa 4.0', 'by 2.0', 'cc0', 'pdm', 'pdm']
-    """
+    """A licence's short name in one spelling: `by-sa 4.0` for "CC BY-SA 4.0", `pdm` for "Public domain"."""
     words = re.sub(r"^cc[ -](?!zero)", "", text.strip().lower())
     if re.match(r"(cc.?zero|cc0)", words):
         return "cc0"

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-import socket
+import re
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from yarl import URL
@@ -25,29 +24,20 @@ SLOWER = (0.1, 5)  # seconds between two requests to a host that was too busy: a
 class FetchError(InputError):
     """Something could not be fetched: the reason in a few words, and the status that the server answered, if it did.
 
-    It is `lasting` where the content is to blame, so that trying again later is of no use.
+    It is `lasting` where the content is to blame: trying again later is of no use. Unless `wait` is None, a second try
+    after so many seconds may help.
     """
 
-    def __init__(self, url: str, reason: str, cure: str = "check the address", lasting: bool = False, status: int = 0):
+    def __init__(self, url: str, reason: str, cure="check the address", lasting=False, status=0, wait=None):
+        reason += f" and asks to wait {wait:.0f} s" if wait and wait > LONGEST_WAIT else ""
         super().__init__(f"{url} {reason}: {cure}")
-        self.reason, self.lasting, self.status = reason, lasting, status
-
-
-class TryAgainError(FetchError):
-    """What may work at a second try, if the server asks for a wait after that; `hopeless` if it is too long for us."""
-
-    def __init__(self, url: str, reason: str, status: int = 0, headers: Mapping[str, str] | None = None):
-        self.wait = asked_wait(headers or {})
-        self.hopeless = self.wait > LONGEST_WAIT
-        asks = f" and asks to wait {self.wait:.0f} s" * self.hopeless
-        super().__init__(url, reason + asks, "try again later", status=status)
+        self.reason, self.lasting, self.status, self.wait = reason, lasting, status, wait
 
 
 def parse(url: str, address: str) -> URL:
     """The parsed address, if it is one of the web; `url` is what the user knows it by."""
     with contextlib.suppress(ValueError):
-        target = URL(address)
-        if target.scheme in ("http", "https") and target.host:
+        if address.lower().startswith(WEB) and (target := URL(address)).host:
             return target
     leads = "is" if url == address else f"leads to {address[:80]}, which is"
     raise FetchError(url, f"{leads} not an http address", lasting=True)
@@ -58,16 +48,11 @@ def place(target: URL) -> tuple[str, int]:
     return target.host, target.port
 
 
-def places(name: str) -> list[tuple[str, int]]:
-    """A named host as (name, port) and as every (address, port) that it has."""
-    host, _, port = name.lower().rpartition(":")
-    if not host or "/" in host or not port.isdecimal():
+def named(name: str) -> tuple[str, int]:
+    """The place that is written HOST:PORT."""
+    if not (parts := re.fullmatch(r"\[?([^\s/\[\]]+?)]?:(\d+)", name.lower())):
         raise InputError(f"--allow-host {name}: write HOST:PORT, for example 127.0.0.1:8000")
-    host, port = host.strip("[]"), int(port)
-    try:
-        return [(host, port), *(found[4][:2] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))]
-    except (OSError, ValueError, OverflowError):
-        raise InputError(f"--allow-host {name}: this name is unknown, check it") from None
+    return parts[1], int(parts[2])
 
 
 def is_public(address: str) -> bool:
@@ -109,15 +94,8 @@ def user_agent() -> str:
 
 
 def asked_wait(headers: Mapping[str, str]) -> float:
-    """Seconds that Retry-After asks for, given there as a number or as a date; 0 if there is none.
-
-    >>> asked_wait({"Retry-After": "120"})
-    120.0
-    """
-    text = headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0
+    """Seconds that Retry-After asks for, given there as a number or as a date; 0 if there is none."""
+    text = headers.get("Retry-After", "0").strip()
+    with contextlib.suppress(ValueError, TypeError):
+        return float(text) if text.isdecimal() else max(0, parsedate_to_datetime(text).timestamp() - time.time())
+    return 0

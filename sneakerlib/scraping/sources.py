@@ -36,8 +36,8 @@ class Candidate:
     def __post_init__(self):
         """Bring into one form what services say, or leave out."""
         for field, said in asdict(self).items():
-            number = field in ("width", "height")
-            setattr(self, field, int(said or 0) if number else " ".join(str("" if said is None else said).split()))
+            text = "" if said is None else " ".join(str(said).split())
+            setattr(self, field, text if field not in ("width", "height") else int(text) if text.isdecimal() else 0)
         self.licence, self.name = licence(self.licence), self.name or self.url
 
 
@@ -92,7 +92,8 @@ class Openverse(Source):
     pause_with_key, token = 0.6, ""
 
     def _found(self, query: str) -> Iterator[Candidate]:
-        size, depth, headers = (50, None, self._authorised()) if self._key() else (20, 240, {})
+        key = [os.environ.get(name, "") for name in OPENVERSE_KEY]
+        size, depth, headers = (50, None, self._authorised(key)) if all(key) else (20, 240, {})
         wanted = {"license": ",".join(self.licences)} if self.licences else {}
         asked = {"q": query, "page_size": size, **wanted}
         for result in itertools.islice(self._results("/v1/images/", asked, headers=headers), depth):
@@ -100,16 +101,11 @@ class Openverse(Source):
             about = {name: result.get(name) for name in ("title", "creator", "width", "height")}
             yield Candidate(result["url"], result.get("foreign_landing_url"), licence=terms, **about)
 
-    def _key(self) -> list[str]:
-        values = [os.environ.get(name, "") for name in OPENVERSE_KEY]
-        return values if all(values) else []
-
-    def _authorised(self) -> dict:
+    def _authorised(self, key: list[str]) -> dict:
         """The key buys a token for some hours; neither is ever written to a file."""
         if not self.token:
             self.web.pace(self.address, min(self.pause, self.pause_with_key))
-            form = dict(zip(("client_id", "client_secret"), self._key(), strict=True))
-            form["grant_type"] = "client_credentials"
+            form = {"client_id": key[0], "client_secret": key[1], "grant_type": "client_credentials"}
             self.token = self._json("/v1/auth_tokens/token/", {}, data=form)["access_token"]
         return {"Authorization": f"Bearer {self.token}"}
 
@@ -212,7 +208,7 @@ class Urls(Source):
 
     def _found(self, query: str) -> Iterator[Candidate]:
         file = self.folder / query
-        lines = [query] if query.startswith(WEB) else file.read_text(encoding="utf-8-sig").splitlines()
+        lines = [query] if query.startswith(WEB) else file.read_text("utf-8-sig", "replace").splitlines()
         wanted = dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#"))
         return map(Candidate, wanted)
 

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 
 import aiohttp
@@ -16,18 +17,17 @@ from yarl import URL
 
 from sneakerlib import InputError
 from sneakerlib.scraping import manners
-from sneakerlib.scraping.manners import WEB, FetchError, Host, TryAgainError
+from sneakerlib.scraping.manners import AGENT, LONGEST_WAIT, WEB, FetchError, Host
 
 CONNECT, SILENCE = 5, 10  # seconds to connect, and between two pieces of an answer
 MOST_BYTES = 20_000_000  # of one answer: more than any camera's JPEG, less than would fill a disk
 PER_HOST, DELAY = 4, 0.1  # requests at a time to one host (a browser makes 6), and seconds between two
 TRIES, REDIRECTS = 3, 5  # of one picture; of one try
+OWN = ContextVar("own", default=False)  # whether the host that is being asked is one of the user's own
 
 
 class Web:
-    """Fetches over HTTP, many addresses at a time, and never waits for one of them longer than it should.
-
-    The work is done by an event loop in a thread of its own, so it is called alike from a script and a notebook.
+    """Fetches over HTTP, many addresses at a time, by an event loop in a thread of its own: a notebook may use it, too.
 
     Args:
         allow: `HOST:PORT` of hosts of your own, which may have a private address and are asked without delay.
@@ -37,21 +37,16 @@ class Web:
         connections: At a time. Defaults to 64, of them 4 to one host, unless it is one of `allow`.
 
     Raises:
-        InputError: If an entry of `allow` is no `HOST:PORT`, or its name is unknown.
+        InputError: If an entry of `allow` is no `HOST:PORT`.
     """
 
-    def __init__(
-        self, allow: Iterable[str] = (), *, seconds: float = 30, most_bytes: int = MOST_BYTES, connections: int = 64
-    ):
+    def __init__(self, allow: Iterable[str] = (), *, seconds=30.0, most_bytes=MOST_BYTES, connections=64):
         self.seconds, self.most_bytes, self._connections = seconds, most_bytes, connections
-        self._own: set[tuple[str, int]] = set()
-        self._hosts: dict[tuple[str, int], Host] = {}
-        for name in allow:
-            self.allow(name)
+        self._own, self._hosts = set(map(manners.named, allow)), {}  # places, as `manners.place` names them
 
     def allow(self, name: str) -> None:
         """Allow one more host of your own, as `HOST:PORT`."""
-        self._own.update(manners.places(name))
+        self._own.add(manners.named(name))
 
     def pace(self, url: str, delay: float, per_host: int = 1) -> None:
         """Ask the host of this address at most `per_host` at a time, with `delay` seconds between two requests."""
@@ -73,17 +68,15 @@ class Web:
         self._workers.shutdown(cancel_futures=True)
 
     def get(self, url: str, *, headers: dict | None = None, data: dict | None = None, robots: bool = False) -> bytes:
-        """Fetch one address and wait for it; `data` makes it a POST, `robots` asks the host's robots.txt first.
+        """Fetch one address and wait for it, or raise a FetchError; `data` makes it a POST.
 
-        Headers are not sent to another host that it may redirect to. Raises FetchError, which says in a line why not.
+        `robots` asks the host's robots.txt first; headers are not sent to another host that it may redirect to.
         """
-        return self._submit(self._fetch(url, _whole, headers, data, robots)).result()
+        fetching = self._fetch(url, _whole, headers, data, robots)
+        return asyncio.run_coroutine_threadsafe(fetching, self._loop).result()
 
     def start(self, url: str, file: Path, then: Callable, robots: bool = True) -> Future:
-        """Begin to download into a file; once it is there, call `then` in a worker thread.
-
-        What `then` returns or raises becomes the future's. After a failure, what is left in the file is not whole.
-        """
+        """Begin to download into a file, then call `then` in a worker thread, whose result or error is the future's."""
 
         async def into(pieces):
             with file.open("wb") as opened:
@@ -94,10 +87,7 @@ class Web:
             await self._fetch(url, into, robots=robots)
             return await self._loop.run_in_executor(self._workers, then)
 
-        return self._submit(download())
-
-    def _submit(self, coroutine) -> Future:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return asyncio.run_coroutine_threadsafe(download(), self._loop)
 
     async def _live(self, started: Future) -> None:
         """Serve until the end; `asyncio.run` then cancels what is still under way."""
@@ -115,7 +105,7 @@ class Web:
 
     def _socket(self, found: tuple) -> socket.socket:
         family, kind, protocol, _, address = found
-        if not manners.is_public(address[0]) and tuple(address[:2]) not in self._own:
+        if not manners.is_public(address[0]) and not OWN.get():
             raise OSError(f"{address[0]}, which is not a public address")
         return socket.socket(family, kind, protocol)
 
@@ -141,11 +131,11 @@ class Web:
                         left -= time.monotonic() - begun
             except TimeoutError:
                 raise FetchError(url, f"took longer than {self.seconds:g} s", "try again later") from None
-            except TryAgainError as again:
-                if tries == TRIES or again.hopeless:
+            except FetchError as error:
+                if error.wait is None or error.wait > LONGEST_WAIT or tries == TRIES:
                     raise
-                if again.wait:  # it knows that we are too fast, so everybody waits
-                    host.slow_down(again.wait)
+                if error.wait:  # it knows that we are too fast, so everybody waits
+                    host.slow_down(error.wait)
                 else:
                     await asyncio.sleep(tries)
                 tries += 1
@@ -160,14 +150,16 @@ class Web:
     async def _ask(self, url: str, target: URL, take: Callable, headers, data) -> tuple:
         """Send one request: (where it redirects to or None, what `take` made of the body)."""
         how = {"headers": headers, "data": data, "allow_redirects": False}
+        OWN.set(manners.place(target) in self._own)
         try:
             async with self._session.request("POST" if data else "GET", target, **how) as answer:
                 if answer.status in (301, 302, 303, 307, 308) and "Location" in answer.headers:
                     return str(target.join(URL(answer.headers["Location"]))), None
-                if answer.status in (429, 500, 502, 503, 504):
-                    raise TryAgainError(url, f"answered {answer.status}", answer.status, answer.headers)
                 if not 200 <= answer.status < 300:
-                    raise FetchError(url, f"answered {answer.status}", status=answer.status)
+                    busy = answer.status in (429, 500, 502, 503, 504)
+                    wait = manners.asked_wait(answer.headers) if busy else None
+                    cure = "try again later" if busy else "check the address"
+                    raise FetchError(url, f"answered {answer.status}", cure, status=answer.status, wait=wait)
                 return None, await take(_unpacked(url, answer, self.most_bytes))
         except FetchError:
             raise
@@ -179,7 +171,7 @@ class Web:
                 raise FetchError(url, f"leads to {why}", cure) from None
             raise FetchError(url, f"cannot be reached at {target.host}", "check the address and the network") from None
         except (aiohttp.ClientPayloadError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-            raise TryAgainError(url, "broke off the connection") from None
+            raise FetchError(url, "broke off the connection", "try again later", wait=0) from None
         except (aiohttp.ClientError, ValueError) as error:
             raise FetchError(url, f"answered against the rules of HTTP ({type(error).__name__})") from None
 
@@ -190,14 +182,13 @@ class Web:
                 try:
                     text = await self._fetch(str(target.with_path("/robots.txt")), _whole)
                     host.rules = Protego.parse(text[:500_000].decode("utf-8", "replace"))  # as much as the RFC asks for
-                    wait = host.rules.crawl_delay(manners.AGENT) or 0
-                    host.delay = max(host.delay, min(wait, manners.LONGEST_WAIT))
+                    host.delay = max(host.delay, min(host.rules.crawl_delay(AGENT) or 0, LONGEST_WAIT))
                 except FetchError as error:
                     missing = 400 <= error.status < 500 and error.status != 429
                     host.rules = Protego.parse("") if missing or manners.place(target) in self._own else error
         if isinstance(host.rules, FetchError):
             raise FetchError(url, f"{host.rules.reason} (asked for robots.txt)", "try again later")
-        if not host.rules.can_fetch(str(target), manners.AGENT):
+        if not host.rules.can_fetch(str(target), AGENT):
             raise FetchError(url, f"is closed to programs by the robots.txt of {target.host}", "leave it out")
 
 
