@@ -117,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     text = "where to listen (default: %(default)s, which only this computer can reach)"
     sub.add_argument("--host", default="127.0.0.1", help=text)
     sub.add_argument("--port", type=int, default=5000, help="0 takes a free one (default: %(default)s)")
+    sub.add_argument("--allow-urls", action="store_true", help="fetch pictures from the web for whoever asks")
+    hosts(sub)
 
     sub = verb(_run, "run the notebook series headless", labels=True)
     sub.add_argument("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
@@ -284,7 +286,8 @@ def _serve(options):
         _show(options, {"address": address}, [f"{address} answers; Ctrl-C stops it"])
         sys.stdout.flush()
 
-    serving.serve(options.model, options.host, options.port, say)
+    how = {"allow_urls": options.allow_urls, "allow_hosts": options.allow_host}
+    serving.serve(options.model, options.host, options.port, say, **how)
 
 
 def _run(options):

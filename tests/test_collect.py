@@ -310,7 +310,7 @@ def test_a_second_program_that_collects_into_the_same_folder_ends_with_one_line(
         found = from_urls(server, out, ("a", ["/1"]))
         assert server.asked["/2"] == 0
     assert (answers, len(found.catalog)) == ([2], 1)
-    assert capsys.readouterr().err.startswith(f"sneakerlib: another run is writing to {out}: wait until it has ended")
+    assert capsys.readouterr().err.startswith(f"sneakerlib: another run is writing to {out}: wait for its end")
 
 
 def test_a_line_torn_by_a_kill_costs_nothing_but_itself(tmp_path):

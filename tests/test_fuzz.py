@@ -33,7 +33,7 @@ def test_the_api_does_what_its_description_says(process, tmp_path, examples):  #
         [*command, *how], env=os.environ | hooks, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert shown.returncode == 0, shown.stdout[-4000:] + shown.stderr
-    assert "4 selected / 4 total" in shown.stdout
+    assert "5 selected / 5 total" in shown.stdout
 
 
 def megabytes(pid, kind):

@@ -19,8 +19,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from asking import ask, classify, connect, form, head, heard, png
+from conftest import save
 from PIL import Image
-from servers import jpeg
+from servers import http, jpeg
+from servers import serve as serve_files
 
 from sneakerlib import cli
 from sneakerlib.deployment import desk, gate, serving
@@ -297,21 +299,36 @@ def test_pages_ask_nobody_else(server):
         assert re.findall(r"\son\w+=|style=", html) == []  # the policy would not run or wear them
 
 
-def test_health_and_labels(server, saved):
+def test_health_labels_and_numbers(server, saved):
     assert ask(server.address + "/healthz")[2] == {"status": "ok"}
     said = ask(server.address + "/labels")[2]
     assert said["labels"] == saved.labels
     assert said["most_bytes"] == gate.MOST_BYTES
     assert {"JPEG", "PNG", "WEBP"} <= set(said["formats"])
 
+    def count(line):
+        found = re.search(rf"^{re.escape(line)} (\S+)$", ask(server.address + "/metrics")[2], re.MULTILINE)
+        return float(found[1]) if found else 0
+
+    line = 'sneakerlib_requests_total{path="/classify",status="200"}'
+    before = count(line)
+    classify(server.address, png())
+    ask(server.address + "/a-path-that-nobody-knows")
+    assert count(line) == before + 1
+    assert count('sneakerlib_requests_total{path="other",status="404"}') >= 1
+    assert "nobody-knows" not in ask(server.address + "/metrics")[2]
+    assert count("sneakerlib_inside") == 0
+
 
 def test_the_log_names_requests_and_nothing_else(server, caplog):
     caplog.set_level(logging.INFO, "sneakerlib.deployment.serving")
     body = form(("img", "private-name.png", png()))
-    _, headers, _ = ask(server.address + "/classify?secret=1", body)
-    number = headers["X-Request-ID"]
-    (line,) = [record.getMessage() for record in caplog.records if number in record.getMessage()]
-    assert re.fullmatch(rf"{number} POST /classify 200 \d+\.\d ms", line)
+    _, headers, _ = ask(server.address + "/classify?secret=1", body, X_Request_ID="from-a-proxy-7")
+    assert headers["X-Request-ID"] == "from-a-proxy-7"
+    for wrong in ("a b", "x" * 65, "<script>", ""):
+        assert ask(server.address + "/healthz", X_Request_ID=wrong)[1]["X-Request-ID"] != wrong
+    (line,) = [record.getMessage() for record in caplog.records if "from-a-proxy-7" in record.getMessage()]
+    assert re.fullmatch(r"from-a-proxy-7 POST /classify 200 \d+\.\d ms", line)
     assert "private" not in caplog.text
     assert "secret" not in caplog.text
     assert "127.0.0.1" not in caplog.text
@@ -344,6 +361,43 @@ def test_a_model_without_feature_maps_or_examples_is_served_all_the_same(table, 
         assert classify(server.address, png())[0] == 200
         status, said = classify(server.address, png(), path="/explain")
         assert (status, said["similar"], "heat" in said) == (200, [], False)
+
+
+@pytest.fixture
+def fetching(saved):
+    def files(path, *_):
+        return http(jpeg(3, size=64) if path == "/shoe.jpg" else b"no picture")
+
+    with (
+        serve_files(files) as elsewhere,
+        serving.Server(saved, allow_urls=True, allow_hosts=[elsewhere.host]) as server,
+    ):
+        yield server, elsewhere
+
+
+def test_addresses_are_fetched_where_that_is_allowed_and_from_public_hosts_only(fetching, saved):
+    server, elsewhere = fetching
+
+    def at(**said):
+        return ask(server.address + "/classify", json.dumps(said).encode(), "application/json")
+
+    status, _, said = at(url=f"{elsewhere.address}/shoe.jpg")
+    assert status == 200
+    expected = saved.classify(jpeg(3, size=64))
+    assert {row["label"]: row["probability"] for row in said["predictions"]} == expected
+    assert at(url=f"{elsewhere.address}/other")[2]["error"].startswith("this file cannot be read as a picture")
+    for wrong in (
+        f"http://127.0.0.1:{server.address.split(':')[-1]}/",
+        "http://169.254.169.254/",
+        "file:///etc/passwd",
+    ):
+        status, _, said = at(url=wrong)
+        assert (status, said["success"]) == (422, False), wrong
+    for wrong in ({}, {"url": 3}, {"address": "x"}):
+        status, _, said = at(**wrong)
+        assert (status, said["success"]) == (400, False)
+    for deep in (9_000, 100_000):
+        assert ask(server.address + "/classify", b"[" * deep, "application/json")[0] == 400
 
 
 def test_when_too_many_ask_the_rest_is_told_when_to_come_again(saved, monkeypatch):
@@ -414,12 +468,13 @@ def test_a_client_that_leaves_is_no_error_of_the_server(server, caplog):
     caplog.set_level(logging.INFO, "sneakerlib.deployment.serving")
     body = form(("img", "a.png", png()))
     with connect(server.address) as opened:
-        opened.sendall(head(body) + body[:50])
+        opened.sendall(head(body, more="X-Request-ID: left-early\r\n") + body[:50])
         assert ask(server.address + "/healthz")[0] == 200  # the head has been read by now
     deadline = time.monotonic() + 10
-    while "POST /classify 499" not in caplog.text:
+    while "left-early" not in caplog.text:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert "left-early POST /classify 499" in caplog.text
     assert "Traceback" not in caplog.text
 
 
@@ -516,8 +571,24 @@ def test_sigterm_finishes_what_was_begun_and_ends_with_0(process):
         one.close()
 
 
-@pytest.mark.parametrize("missing", ["uvicorn", "fastapi"])
-def test_without_the_extra_one_line_says_what_to_install(served, capsys, monkeypatch, missing):
+def test_the_demo_answers_below_its_button(saved, tmp_path):
+    box = serving.demo(saved)
+    button, said = box.children
+    good, bad = save((200, 30, 40), tmp_path / "<b>.png").read_bytes(), b"no picture"
+    seven = {"<b>.png": {"content": good}, "bad.jpg": {"content": bad}}
+    eight = ({"name": "<b>.png", "content": memoryview(good)}, {"name": "bad.jpg", "content": memoryview(bad)})
+    likeliest = next(iter(saved.classify(good)))
+    for value in (seven, eight):
+        said.value = ""
+        button.notify_change({"name": "value", "new": value, "type": "change"})
+        assert likeliest in said.value
+        assert "&lt;b&gt;.png" in said.value
+        assert said.value.count("<meter") == 3  # as many as there are, at most five
+        assert "✗ bad.jpg cannot be read as a picture" in said.value
+
+
+@pytest.mark.parametrize(("missing", "cure"), [("uvicorn", "sneakerlib[serve]"), ("prometheus_client", "[serve]")])
+def test_without_the_extra_one_line_says_what_to_install(served, capsys, monkeypatch, missing, cure):
     for name in [
         name
         for name in sys.modules
@@ -529,7 +600,8 @@ def test_without_the_extra_one_line_says_what_to_install(served, capsys, monkeyp
     monkeypatch.delattr("sneakerlib.deployment.gate", raising=False)
     assert cli.main(["serve", str(served)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"sneakerlib: serving needs {missing}: pip install 'sneakerlib[serve]'")
+    assert said.startswith(f"sneakerlib: serving needs {missing}: pip install '")
+    assert cure in said
 
 
 def test_importing_the_package_needs_no_server():

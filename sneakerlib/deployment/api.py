@@ -8,8 +8,9 @@ from importlib import resources
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -17,6 +18,9 @@ from sneakerlib import InputError, __version__
 from sneakerlib.deployment import gate
 from sneakerlib.deployment.desk import Desk
 from sneakerlib.pictures import from_the_web
+from sneakerlib.scraping.web import Web
+
+FETCHES = 4  # addresses that are fetched at a time, where that is allowed; as many may wait for it
 
 
 class Prediction(BaseModel):
@@ -80,23 +84,28 @@ async def _failed(_, error: Exception) -> JSONResponse:
     return JSONResponse({"success": False, "error": reason}, status, getattr(error, "headers", None))
 
 
-def application(desk: Desk, framed_by: Iterable[str]) -> Callable:
-    """The application; for `framed_by` see `serving.Server`."""
-    uploads, handlers = gate.Uploads(), dict.fromkeys((InputError, HTTPException, Exception), _failed)
+def application(desk: Desk, allow_urls: bool, allow_hosts: Iterable[str], framed_by: Iterable[str]) -> Callable:
+    """The application; for the options see `serving.Server`."""
+    uploads, fetching = gate.Uploads(), gate.Lanes(FETCHES, FETCHES)
+    handlers = dict.fromkeys((InputError, HTTPException, Exception), _failed)
     app = FastAPI(title="sneakerlib", version=__version__, docs_url=None, redoc_url=None, exception_handlers=handlers)
 
-    @app.post("/classify", responses=FAILURES, openapi_extra=_body())
+    def fetch(url: str) -> bytes:
+        with Web(allow_hosts, seconds=gate.ANSWERING / 2, most_bytes=gate.MOST_BYTES) as web:
+            return web.get(url)
+
+    @app.post("/classify", responses=FAILURES, openapi_extra=_body(allow_urls))
     async def classify(request: Request) -> Answer:
         """Say what is on a picture."""
-        async with uploads.read(request) as sent:
-            return await desk.lanes(desk.answer, sent["img"])
+        async with uploads.read(request, urls=allow_urls) as sent:
+            return await desk.lanes(desk.answer, sent.get("img") or await fetching(fetch, sent["url"]))
 
-    body = _body(label={"type": "string", "enum": desk.saved.labels})
+    body = _body(False, label={"type": "string", "enum": desk.saved.labels})
 
     @app.post("/explain", responses=FAILURES, openapi_extra=body, response_model_exclude_unset=True)
     async def explain(request: Request) -> Explanation:
         """Say where the model looked, and which training pictures are most like this one."""
-        async with uploads.read(request, "label") as sent:
+        async with uploads.read(request, ("label",)) as sent:
             label = sent["label"].decode("utf-8", "replace") if "label" in sent else None
             return await desk.explaining(desk.explanation, sent["img"], label)
 
@@ -111,16 +120,28 @@ def application(desk: Desk, framed_by: Iterable[str]) -> Callable:
         """Say that it lives."""
         return {"status": "ok"}
 
+    registry = CollectorRegistry()
+    inside = Gauge("sneakerlib_inside", "Pictures that wait or are worked on", registry=registry)
+    inside.set_function(lambda: desk.lanes.inside + desk.explaining.inside)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics():
+        """Count, for Prometheus."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
     _pages(app, framed_by)
-    return gate.watched(app)
+    return gate.watched(app, registry)
 
 
-def _body(**fields: dict) -> dict:
+def _body(urls: bool, **fields: dict) -> dict:
     """How a request has to look, for OpenAPI."""
     about = f"The bytes of a picture file; the field may be called {' or '.join(gate.FIELDS)}"
     img = {"type": "string", "format": "binary", "description": about}
     form = {"type": "object", "properties": {"img": img, **fields}, "required": ["img"], "additionalProperties": False}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
+    content = {"multipart/form-data": {"schema": form}}
+    if urls:
+        content["application/json"] = {"schema": gate.Address.model_json_schema()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def _pages(app: FastAPI, framed_by: Iterable[str]) -> None:

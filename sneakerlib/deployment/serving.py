@@ -1,11 +1,12 @@
 """A model folder as a page and an API: one process, no account, no database."""
 
 import contextlib
+import html
 import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+from pathlib import Path
 
 from sneakerlib import InputError
 from sneakerlib.learning import model_folder
@@ -23,6 +24,8 @@ class Server(contextlib.AbstractContextManager):
         model: A model folder, or one that was loaded with `model_folder.load`. It is loaded before the port opens.
         host: Where to listen. Defaults to 127.0.0.1: only this computer can ask.
         port: Which port. Defaults to a free one.
+        allow_urls: Fetch pictures from the web for whoever asks. Defaults to False.
+        allow_hosts: `HOST:PORT` of hosts with a private address that may be fetched from. Defaults to none.
         framed_by: Sites that may show the page in a frame, such as `https://*.example.org`. Defaults to none.
 
     Attributes:
@@ -35,7 +38,7 @@ class Server(contextlib.AbstractContextManager):
     Use it in a `with` block, or call `stop()`.
     """
 
-    def __init__(self, model, host: str = "127.0.0.1", port: int = 0, framed_by: Iterable[str] = ()):
+    def __init__(self, model, host: str = "127.0.0.1", port: int = 0, allow_urls=False, allow_hosts=(), framed_by=()):
         model_folder.check(getattr(model, "folder", model))
         try:
             import uvicorn
@@ -43,12 +46,14 @@ class Server(contextlib.AbstractContextManager):
             from sneakerlib.deployment import api, desk
         except ModuleNotFoundError as error:
             raise InputError(f"serving needs {error.name}: pip install 'sneakerlib[serve]'") from error
-        opened = _bound(host, port)  # a taken port is told before the model is loaded
-        self.desk = desk.Desk(model)
+        with contextlib.ExitStack() as otherwise:  # a taken port is told before the model is loaded
+            opened = otherwise.enter_context(_bound(host, port))
+            self.desk = desk.Desk(model)
+            otherwise.pop_all()
         self.port = opened.getsockname()[1]
         self.address = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         config = uvicorn.Config(
-            api.application(self.desk, framed_by),
+            api.application(self.desk, allow_urls, allow_hosts, framed_by),
             http="h11",  # cuts off a head of more than 64 KiB
             limit_concurrency=CONNECTIONS,
             ws="none",
@@ -77,17 +82,18 @@ class Server(contextlib.AbstractContextManager):
         self.stop()
 
 
-def serve(model, host: str = "127.0.0.1", port: int = PORT, say=print) -> None:
+def serve(model, host: str = "127.0.0.1", port: int = PORT, say=print, **options) -> None:
     """Run a server until Ctrl-C or SIGTERM, which let it finish what it has begun.
 
     Args:
-        model: See `Server`, as for `host`.
-        host: Defaults to 127.0.0.1.
-        port: Defaults to 5000.
+        model: See `Server`.
+        host: See `Server`.
+        port: See `Server`. Defaults to 5000.
         say: Is called with the address once it can be asked. Defaults to `print`.
+        **options: See `Server`.
     """
     stopped = threading.Event()
-    with Server(model, host, port) as server:
+    with Server(model, host, port, **options) as server:
         logging.basicConfig(format="%(asctime)s %(message)s", force=True)  # TensorFlow has put its own handler there
         logging.getLogger(__name__).setLevel(logging.INFO)
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -109,3 +115,41 @@ def _bound(host: str, port: int) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{host}:{port} cannot be listened on ({reason}): choose another --host or --port") from error
     return opened
+
+
+def demo(model: str | Path | model_folder.Saved):
+    """A button to choose pictures with, and the answers below it: in Colab and Jupyter, without a server.
+
+    Args:
+        model: A model folder, or one that was loaded with `model_folder.load`.
+
+    Returns:
+        A widget, which shows itself as the last line of a cell.
+    """
+    import ipywidgets
+
+    saved, wide = model_folder.load(model), ipywidgets.Layout(width="auto", align_self="flex-start")
+    button = ipywidgets.FileUpload(accept="image/*", multiple=True, description="Choose pictures", layout=wide)
+    said = ipywidgets.HTML("A picture stays in this notebook: it is sent to its kernel, and nowhere else.")
+
+    def answer(change) -> None:
+        given = change["new"]  # ipywidgets 7 has a dictionary, 8 a tuple
+        files = given.items() if isinstance(given, dict) else [(file["name"], file) for file in given]
+        said.value = "".join(_told(saved, name, bytes(file["content"])) for name, file in files)
+
+    button.observe(answer, "value")
+    return ipywidgets.VBox([button, said])
+
+
+def _told(saved: model_folder.Saved, name: str, content: bytes) -> str:
+    """The answer to one picture as HTML."""
+    try:
+        ranked = saved.classify(content, name=name, strange=True)
+    except InputError as error:
+        return f"<p>✗ {html.escape(str(error))}</p>"
+    said = f"<b>{html.escape(name)}</b>: {'most likely' if saved.sure(ranked) else 'not sure, perhaps'}"
+    rows = "".join(
+        f"<tr><td>{html.escape(label)}</td><td><meter value='{p:.4f}'></meter></td><td>{p:.1%}</td></tr>"
+        for label, p in list(ranked.items())[:5]  # as the page does
+    )
+    return f"<p>{said} {html.escape(next(iter(ranked)))}</p><table>{rows}</table>"
