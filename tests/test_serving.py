@@ -39,6 +39,7 @@ def saved(served):
 @pytest.fixture(scope="module")
 def server(saved):
     with serving.Server(saved) as running:
+        running.desk.explaining.pool.submit(int).result()  # heat maps are compiled: on a busy machine that takes time
         yield running
 
 
