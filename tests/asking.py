@@ -57,10 +57,10 @@ def connect(address):
     return socket.create_connection((host, int(port)), timeout=20)
 
 
-def head(body, path="/classify"):
+def head(body, path="/classify", more=""):
     """The head of a request that announces a body."""
     lines = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
-    return f"{lines}Content-Length: {len(body)}\r\n\r\n".encode()
+    return f"{lines}Content-Length: {len(body)}\r\n{more}\r\n".encode()
 
 
 def heard(opened):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import answered, run_cells
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
 from sneakerlib import catalog, evaluation
 from sneakerlib.cleaning import audit
@@ -42,8 +42,11 @@ def test_the_temperature_undoes_a_scale():
 def test_the_temperature_is_the_best_of_a_fine_grid():
     answers = model(500, overconfident=3)
     p, targets = answers[[f"p_{label}" for label in LABELS]].to_numpy(), answers.label.map(LABELS.index)
-    grid = np.exp(np.linspace(-1, 3, 4001))
-    surprise = [-log_softmax(np.log(p) / t, axis=1)[np.arange(500), targets].mean() for t in grid]
+    grid, surprise = np.exp(np.linspace(-1, 3, 4001)), []
+    for t in grid:
+        q = softmax(np.log(p) / t, axis=1)
+        one_more = -np.log(1 - q.max(axis=1)).mean() / 500  # a picture that is named wrongly
+        surprise.append(one_more - np.log(q[np.arange(500), targets]).mean())
     assert fitted(answers) == pytest.approx(grid[np.argmin(surprise)], rel=2e-3)
 
 
@@ -71,6 +74,16 @@ def test_a_model_without_an_error_on_few_pictures_is_not_made_certain():
     logits = np.eye(3)[targets] + rng.normal(0, 0.1, (20, 3))
     temperature = model_folder.fit_temperature(logits, targets)
     assert softmax(logits / temperature, axis=1).max(axis=1).mean() == pytest.approx(21 / 22, abs=0.01)
+
+
+def test_a_model_whose_every_error_is_a_wrong_label_is_not_made_certain():
+    """Were all of them blamed on the labels, the coldest temperature would fit best."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 100)
+    logits = np.eye(3)[targets] + rng.normal(0, 0.1, (100, 3))
+    targets[:10] = (targets[:10] + 1) % 3
+    temperature = model_folder.fit_temperature(logits, targets, noise=0.15)
+    assert 0.95 < softmax(logits / temperature, axis=1).max(axis=1).mean() < 0.998
 
 
 @pytest.mark.parametrize("wrong_labels", [0.0, 0.05])
@@ -155,7 +168,7 @@ def test_on_whole_samples_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_
     """By the true labels, which it has never seen: more so than one that takes every label at its word."""
     plain, allowing = [], []
     for seed in (61, 62, 63):
-        dataset.make(tmp_path / f"{seed}", 5, 80, seed, progress=False)
+        dataset.make(tmp_path / f"{seed}", seed=seed, progress=False)
         pictures = audit.prepare(tmp_path / f"{seed}", progress=False)
         planted = dataset.planted(tmp_path / f"{seed}/truth.csv", pictures)
         judged = catalog.usable(pictures).set_index("path", drop=False).rename_axis(None)
@@ -176,5 +189,5 @@ def test_on_whole_samples_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_
             factor = model_folder.fit_temperature(logits, catalog.class_numbers(val.label, labels), noise)
             kept.append(dataset.truly(model_folder.temperature_scaled(test, factor), planted))
     plain, allowing = (evaluation.expected_calibration_error(pd.concat(parts)) for parts in (plain, allowing))
-    assert allowing < plain
-    assert allowing < 0.03
+    assert allowing < plain / 2
+    assert allowing < 0.05  # a tenth of the 360 validation labels is wrong; chance alone gives up to 0.03

@@ -49,21 +49,21 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0)
         targets: Class number of each picture.
         noise: Share of labels that are taken to be drawn by lot; the model need not foresee these. Defaults to 0.
 
-    If every picture is named right, no temperature would be low enough; each is then taken to be right with a chance of
-    (n + 1) / (n + 2), which is what n successes in a row leave to believe in.
+    One picture more is reckoned with, which is named wrongly: with every picture named right, or every error put down
+    to the labels, no temperature would be low enough.
 
     Source: temperature scaling, Guo et al. 2017, "On Calibration of Modern Neural Networks"; Platt 1999, "Probabilistic
-    Outputs for Support Vector Machines", for the second sentence.
+    Outputs for Support Vector Machines", for the picture more.
     """
     count, classes = logits.shape
-    slip = 1 / (count + 2) if (logits.argmax(axis=1) == targets).all() else 0.0
 
     def surprise(log_temperature: float) -> float:
         likely = log_softmax(logits / np.exp(log_temperature), axis=1)
-        if noise:
-            likely = np.log((1 - noise) * np.exp(likely) + noise / classes)
         own = likely[np.arange(count), targets]
-        return -((1 - slip) * own + slip * (likely.sum(axis=1) - own) / (classes - 1)).mean()
+        if noise:
+            own = np.log((1 - noise) * np.exp(own) + noise / classes)
+        wrong = np.log(np.maximum(-np.expm1(likely.max(axis=1)), np.finfo(float).tiny))
+        return -own.mean() - wrong.mean() / count
 
     return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
 
