@@ -84,8 +84,9 @@ def test_a_run_leaves_notebooks_results_and_a_record(project, capsys):
     assert "02_two is done" in lines[1]
 
 
-def test_only_some_notebooks(project):
-    assert list(runner.run("out", only=["02"])["notebooks"]) == ["02_two"]
+def test_only_some_notebooks(project, capsys):
+    assert cli.main(["run", "--out", "out", "--only", "02", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["notebooks"]) == ["02_two"]
     with pytest.raises(InputError, match="no notebook 07: there are 01, 02"):
         runner.run("out", only=["07"])
 
