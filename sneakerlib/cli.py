@@ -1,8 +1,11 @@
-"""The command `sneakerlib`: one verb per topic of the series."""
+"""The command `sneakerlib`: one verb per topic of the series. Options are called as the rooms call them."""
 
 import argparse
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 from sneakerlib import InputError, __version__
@@ -16,8 +19,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"sneakerlib: {message}: see `{self.prog} --help`\n")
 
 
-def _labels(text: str) -> list[str]:
-    return [label.strip() for label in text.split(",") if label.strip()]
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _shared(name: str, text: str, **how) -> argparse.ArgumentParser:
+    """An option that several verbs have."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(name, help=text, **how)
+    return parent
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,143 +35,130 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="sneakerlib", description="From a folder with one sub-folder per class to an honest classifier.")
     top.add_argument("--version", action="version", version=f"sneakerlib {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    default = " (default: %(default)s)"
 
-    def verb(function, text: str, *, labels: bool = False, split: bool = False) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(function.__name__.strip("_"), help=text, description=text)
+    json_ = _shared("--json", "print the result as JSON", action="store_true")
+    labels = _shared("--labels", "only these classes", type=_names, metavar="A,B,C")
+    val = _shared("--val", "fraction for validation" + default, type=float, default=0.15)
+    test = _shared("--test", "fraction for the final test" + default, type=float, default=0.15)
+    seed = _shared("--seed", "same seed, same numbers" + default, type=int, default=0)
+    text = "do not look for pictures of something else, which needs TensorFlow"
+    features = _shared("--no-features", text, dest="features", action="store_false")
+    text = "a host of your own that may have a private address; may be given several times"
+    hosts = _shared("--allow-host", text, dest="allow", action="append", default=[], metavar="HOST:PORT")
+    split = (labels, val, test, seed)
+
+    def verb(function, text: str, *shared: argparse.ArgumentParser):
+        name = function.__name__.strip("_")
+        sub = verbs.add_parser(name, help=text, description=text, parents=[json_, *shared])
         sub.set_defaults(call=function)
-        sub.add_argument("--json", action="store_true", help="print the result as JSON")
-        if labels:
-            sub.add_argument("--labels", type=_labels, metavar="A,B,C", help="only these classes")
-        if split:
-            sub.add_argument("--val", type=float, default=0.15, help="fraction for validation (default: %(default)s)")
-            sub.add_argument(
-                "--test", type=float, default=0.15, help="fraction for the final test (default: %(default)s)"
-            )
-            sub.add_argument("--seed", type=int, default=0, help="same seed, same numbers (default: %(default)s)")
-        return sub
+        return sub.add_argument
 
-    def features(sub: argparse.ArgumentParser) -> None:
-        text = "do not look for pictures of something else, which needs TensorFlow"
-        sub.add_argument("--no-features", dest="features", action="store_false", help=text)
+    add = verb(_sample, "draw the embedded sample: invented sneakers with planted defects", seed)
+    add("out", metavar="OUT")
+    add("--classes", type=int, default=5, help="2 to 23" + default)
+    add("--per-class", type=int, default=80, help="pictures per class" + default)
 
-    def hosts(sub: argparse.ArgumentParser) -> None:
-        text = "a host of your own that may have a private address; may be given several times"
-        sub.add_argument("--allow-host", action="append", default=[], metavar="HOST:PORT", help=text)
+    add = verb(_collect, "search for pictures and download them; the same command again goes on", labels, hosts)
+    add("file", metavar="TERMS.csv", help="columns label, query, and perhaps limit, split, source")
+    add("out", metavar="OUT")
+    add("--source", default="openverse", help="openverse, commons, duckduckgo, page, urls or sample" + default)
+    add("--limit", type=int, metavar="N", help="results of a query at the most (default: what TERMS says)")
+    text = "only these licences (default: any)"
+    add("--licence", dest="licences", type=_names, default=[], metavar="CC0,BY", help=text)
 
-    sub = verb(_sample, "draw the embedded sample: invented sneakers with planted defects")
-    sub.add_argument("out", metavar="OUT")
-    sub.add_argument("--classes", type=int, default=5, help="2 to 23 (default: %(default)s)")
-    sub.add_argument("--per-class", type=int, default=80, help="pictures per class (default: %(default)s)")
-    sub.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
-    sub.add_argument("--no-defects", action="store_true", help="plant no defects")
+    add = verb(_audit, "look at every picture and report what is wrong with it", labels, features)
+    add("images", metavar="IMAGES")
+    add("--out", metavar="findings.csv", help="write a row per picture and issue there")
 
-    sub = verb(_collect, "search for pictures and download them; the same command again goes on", labels=True)
-    sub.add_argument("terms", metavar="TERMS.csv", help="columns label, query, and perhaps limit, split, source")
-    sub.add_argument("out", metavar="OUT")
-    sub.add_argument(
-        "--source",
-        default="openverse",
-        help="openverse, commons, duckduckgo, page, urls or sample, for terms that name none (default: %(default)s)",
-    )
-    sub.add_argument("--limit", type=int, metavar="N", help="results of a query at the most (default: what TERMS says)")
-    sub.add_argument("--licence", type=_labels, default=[], metavar="CC0,BY", help="only these licences (default: any)")
-    hosts(sub)
+    add = verb(_split, "audit a picture folder and split it into train, val and test", *split, features)
+    add("source", metavar="IMAGES")
+    add("--out", default="catalog.csv", help="splits of pictures in it are kept" + default)
+    add("--decisions", metavar="FILE", help="CSV with path, action (keep, drop, quarantine) and reason")
 
-    sub = verb(_audit, "look at every picture and report what is wrong with it", labels=True)
-    sub.add_argument("images", metavar="IMAGES")
-    sub.add_argument("--out", metavar="findings.csv", help="write a row per picture and issue there")
-    features(sub)
+    add = verb(_augment, "fill up small classes with changed copies of training pictures", *split)
+    add("source", metavar="IMAGES|catalog.csv")
+    add("out", metavar="OUT")
+    add("--per-class", type=int, required=True, metavar="N", help="training pictures per class, at least")
 
-    sub = verb(_split, "audit a picture folder and split it into train, val and test", labels=True, split=True)
-    sub.add_argument("images", metavar="IMAGES")
-    sub.add_argument("--out", default="catalog.csv", help="splits of pictures in it are kept (default: %(default)s)")
-    sub.add_argument("--decisions", metavar="FILE", help="CSV with path, action (keep, drop, quarantine) and reason")
-    features(sub)
+    add = verb(_train, "train a model folder", *split)
+    add("source", metavar="IMAGES|catalog.csv")
+    add("--out", required=True, metavar="MODEL")
+    add("--recipe", default="second-order", help="second-order, frozen, fine-tune or scratch" + default)
+    add("--backbone", default="efficientnet-lite0", help="the network to start from" + default)
+    add("--size", type=int, metavar="PX", help="picture size (default: the recipe's own)")
+    add("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
+    add("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
+    add("--examples", action="store_true", help="keep small training pictures, so that serve can show similar ones")
+    add("--final", action="store_true", help="in the end, learn from the validation pictures as well")
+    add("--logs", metavar="DIR", help="write logs for TensorBoard there")
 
-    sub = verb(_augment, "fill up small classes with changed copies of training pictures", labels=True, split=True)
-    sub.add_argument("images", metavar="IMAGES|catalog.csv")
-    sub.add_argument("out", metavar="OUT")
-    sub.add_argument("--per-class", type=int, required=True, metavar="N", help="training pictures per class, at least")
+    add = verb(_evaluate, "score a model on pictures", labels)
+    add("model", metavar="MODEL")
+    add("source", metavar="IMAGES|catalog.csv")
+    add("--split", default="test", choices=["train", "val", "test", "all"], help=default.strip())
+    add("--out", metavar="DIR", help="write predictions.csv and the confusion matrix there")
 
-    sub = verb(_train, "train a model folder", labels=True, split=True)
-    sub.add_argument("images", metavar="IMAGES|catalog.csv")
-    sub.add_argument("--out", required=True, metavar="MODEL")
-    sub.add_argument(
-        "--recipe",
-        default="second-order",
-        help="second-order, frozen, fine-tune or scratch (default: %(default)s)",
-    )
-    text = "the network to start from (default: %(default)s, which needs no download)"
-    sub.add_argument("--backbone", default="efficientnet-lite0", help=text)
-    sub.add_argument("--size", type=int, metavar="PX", help="picture size (default: the recipe's own)")
-    sub.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's own)")
-    sub.add_argument("--class-weights", action="store_true", help="every class counts alike, few pictures or many")
-    text = "keep small copies of the training pictures in MODEL, so that serve can show similar ones to whoever asks"
-    sub.add_argument("--examples", action="store_true", help=text)
-    sub.add_argument("--final", action="store_true", help="in the end, learn from the validation pictures as well")
-    sub.add_argument("--logs", metavar="DIR", help="write logs for TensorBoard there")
+    add = verb(_classify, "name what is on some pictures", hosts)
+    add("model", metavar="MODEL")
+    add("pictures", metavar="PICTURE_OR_URL", nargs="+")
 
-    sub = verb(_evaluate, "score a model on pictures", labels=True)
-    sub.add_argument("model", metavar="MODEL")
-    sub.add_argument("images", metavar="IMAGES|catalog.csv")
-    sub.add_argument("--split", default="test", choices=["train", "val", "test", "all"], help="(default: %(default)s)")
-    sub.add_argument("--out", metavar="DIR", help="write predictions.csv and the confusion matrix there")
+    add = verb(_serve, "answer over HTTP: a page for people, an API for programs; Ctrl-C stops it", hosts)
+    add("model", metavar="MODEL")
+    add("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 lets other computers ask" + default)
+    add("--port", type=int, default=5000, help="0 takes a free one" + default)
+    add("--allow-urls", action="store_true", help="fetch pictures from the web for whoever asks")
 
-    sub = verb(_classify, "name what is on some pictures")
-    sub.add_argument("model", metavar="MODEL")
-    sub.add_argument("pictures", metavar="PICTURE_OR_URL", nargs="+")
-    hosts(sub)
-
-    sub = verb(_serve, "answer over HTTP: a page for people, an API for programs; Ctrl-C stops it")
-    sub.add_argument("model", metavar="MODEL")
-    text = "where to listen (default: %(default)s, which only this computer can reach)"
-    sub.add_argument("--host", default="127.0.0.1", help=text)
-    sub.add_argument("--port", type=int, default=5000, help="0 takes a free one (default: %(default)s)")
-    sub.add_argument("--allow-urls", action="store_true", help="fetch pictures from the web for whoever asks")
-    hosts(sub)
-
-    sub = verb(_run, "run the notebook series headless", labels=True)
-    sub.add_argument("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
-    sub.add_argument("--out", default="runs/default", metavar="RUN", help="(default: %(default)s)")
-    sub.add_argument("--only", type=_labels, metavar="03,04", help="only these notebooks")
-    sub.add_argument("--quick", action="store_true", help="smoke setting: everything runs, nothing is learned well")
-    sub.add_argument("--resume", action="store_true", help="go on after the last finished notebook")
-    sub.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    add = verb(_run, "run the notebook series headless", labels)
+    add("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
+    add("--out", default="runs/default", metavar="RUN", help=default.strip())
+    add("--only", type=_names, metavar="03,04", help="only these notebooks")
+    add("--quick", action="store_true", help="smoke setting: everything runs, nothing is learned well")
+    add("--resume", action="store_true", help="go on after the last finished notebook")
+    add("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     return top
 
 
-def _show(options: argparse.Namespace, content: dict, lines: list[str]) -> None:
-    print(json.dumps(content, indent=2, ensure_ascii=False) if options.json else "\n".join(lines))
+def _show(options: argparse.Namespace, content: dict, lines: list[str] | None = None) -> None:
+    """Say what came out: as JSON for programs; for people as these lines, or one per number."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) if options.json else "\n".join(lines or _numbers(content))
+    print(text, flush=True)
+
+
+def _numbers(content: dict) -> Iterator[str]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif isinstance(value, int | float):
+            yield f"{round(value, 4):>8} {name}"
+
+
+def _complain(reason) -> None:
+    print(f"sneakerlib: {reason}", file=sys.stderr)
+
+
+def _call(function, options: argparse.Namespace, **more):
+    """Call what a room offers with those options that it has parameters for."""
+    known = vars(options) | {"progress": not options.json} | more
+    return function(**{name: known[name] for name in signature(function).parameters if name in known})
 
 
 def _sample(options):
     from sneakerlib.sample import dataset
 
-    truth = dataset.make(options.out, options.classes, options.per_class, options.seed, not options.no_defects)
-    counts = truth.defect.replace("", "good").value_counts().to_dict()
-    _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
+    defects = _call(dataset.make, options).defect.replace("", "good")
+    _show(options, {"out": options.out, "pictures": defects.value_counts().to_dict()})
 
 
 def _collect(options):
     from sneakerlib.scraping import collect, searchterms
 
-    terms = searchterms.read(options.terms, options.limit, options.labels)
-    found = collect.collect(
-        terms,
-        options.out,
-        options.source,
-        licences=options.licence,
-        allow=options.allow_host,
-        progress=not options.json,
-    )
-    pictures = found.catalog.label.value_counts().sort_index().to_dict()
-    rejected = found.rejected.groupby("label").size().reindex(pictures, fill_value=0)
-    lines = [f"{count:>6} {label} ({rejected[label]} rejected)" for label, count in pictures.items()]
-    unfinished = found.unfinished.to_dict("records")
-    content = {"out": options.out, "pictures": pictures, "rejected": len(found.rejected), "unfinished": unfinished}
-    _show(options, content, [*lines, f"{options.out}: catalog.csv, rejected.csv and attribution.md say what and why"])
+    found = _call(collect.collect, options, terms=_call(searchterms.read, options))
+    pictures, unfinished = found.catalog.label.value_counts(), found.unfinished.to_dict("records")
+    content = {"out": options.out, "pictures": pictures.sort_index().to_dict(), "rejected": len(found.rejected)}
+    _show(options, content | {"unfinished": unfinished})
     for search in unfinished:
-        print(f"sneakerlib: {search['label']}: {search['reason']}; the same command goes on", file=sys.stderr)
+        _complain(f"{search['label']}: {search['reason']}; the same command goes on")
     return 1 if unfinished else 0
 
 
@@ -171,70 +168,47 @@ def _audit(options):
     from sneakerlib.runs import replacing
 
     table = catalog.read(options.images, options.labels)
-    findings = audit.audit(table, progress=not options.json, features=options.features)
+    findings = _call(audit.audit, options, catalog=table)
     if options.out:
         with replacing(options.out) as beside:
             findings.to_csv(beside, index=False, lineterminator="\n")
     summary = audit.summary(findings)
-    lines = [f"{row.pictures:>6} {row.issue}: {row.decision}" for row in summary.itertuples()]
-    content = {"pictures": len(table), "findings": dict(zip(summary.issue, map(int, summary.pictures), strict=True))}
-    _show(options, content, [f"{len(table):>6} pictures", *lines])
+    lines = [f"{row.pictures:>8} {row.issue}: {row.decision}" for row in summary.itertuples()]
+    content = {"pictures": len(table), "findings": summary.set_index("issue").pictures.to_dict()}
+    _show(options, content, [f"{len(table):>8} pictures", *lines])
 
 
 def _split(options):
     from sneakerlib import catalog, pictures
     from sneakerlib.cleaning import audit
 
-    table = audit.prepare(
-        options.images,
-        options.labels,
-        options.val,
-        options.test,
-        options.seed,
-        not options.json,
-        earlier=options.out,
-        decisions=options.decisions,
-        features=options.features,
-    )
+    table = _call(audit.prepare, options, earlier=options.out)
     catalog.save(table, options.out)
     pictures.prepare(table, Path(options.out).with_suffix(".prepared"), progress=not options.json)
     counts = table.split.where(table.issue.eq(""), table.issue).value_counts().to_dict()
-    _show(options, {"out": options.out, "pictures": counts}, [f"{count:>6} {name}" for name, count in counts.items()])
+    _show(options, {"out": options.out, "pictures": counts})
 
 
 def _augment(options):
     from sneakerlib.cleaning import audit, augment
 
-    table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed, not options.json)
-    made = augment.write(table, options.out, options.per_class, options.seed, progress=not options.json)
-    copies = int(made.original.isin(made.path).sum())
+    made = _call(augment.write, options, catalog=_call(audit.prepare, options))
     counts = made[made.split.eq("train")].label.value_counts().sort_index().to_dict()
-    lines = [f"{count:>6} {label}" for label, count in counts.items()]
-    content = {"out": options.out, "train": counts, "copies": copies}
-    _show(options, content, [*lines, f"{options.out}: {copies} copies; train with {options.out}/catalog.csv"])
+    copies = int(made.original.isin(made.path).sum())
+    _show(options, {"out": options.out, "train": counts, "copies": copies})
 
 
 def _train(options):
     from sneakerlib.cleaning import audit
     from sneakerlib.learning import examples, model_folder, recipes
 
-    chosen = recipes.Options(
-        options.recipe,
-        options.backbone,
-        options.size,
-        options.epochs,
-        options.seed,
-        options.class_weights,
-        options.final,
-        options.logs,
-    )
-    recipes.checked(chosen)
-    table = audit.prepare(options.images, options.labels, options.val, options.test, options.seed)
+    chosen = _call(recipes.Options, options)
+    recipes.checked(chosen)  # a wrong option is told before the audit
+    table = _call(audit.prepare, options)
     history = recipes.train(table, options.out, chosen, progress=not options.json)
     if options.examples:
         examples.keep(model_folder.load(options.out), table, progress=not options.json)
-    best = model_folder.best_accuracy(history)
-    _show(options, {"out": options.out, "val_accuracy": best}, [f"{options.out}: validation accuracy {best:.3f}"])
+    _show(options, {"out": options.out, "val_accuracy": model_folder.best_accuracy(history)})
 
 
 def _evaluate(options):
@@ -242,18 +216,16 @@ def _evaluate(options):
     from sneakerlib.cleaning import audit
     from sneakerlib.learning import model_folder
 
-    def clean(rows):  # odd pictures count: the model will meet them
-        return audit.apply(rows, audit.audit(rows, features=False))
-
     saved = model_folder.load(options.model)
-    rows = evaluation.pictures_for(saved, options.images, options.split, options.labels, clean)
+    rows = _call(evaluation.pictures_for, options, saved=saved)
+    if rows.group.eq("").all():  # never audited; pictures of something else count, as the model will meet them
+        rows = audit.apply(rows, audit.audit(rows, progress=not options.json, features=False))
     table = saved.predictions(rows, None if options.split == "all" else options.split)
     numbers = evaluation.scores(table)
     if options.out:
         evaluation.write(table, options.out)
     low, high = numbers["accuracy_interval"]
-    lines = [f"{name:<14} {numbers[name]:.4g}" for name in ("n", "accuracy", "macro_f1", "top3_accuracy", "ece")]
-    _show(options, numbers, [*lines[:2], f"{'95 % interval':<14} {low:.4f} to {high:.4f}", *lines[2:]])
+    _show(options, numbers, [*_numbers(numbers), f"{low:.4f} to {high:.4f}: 95 % interval of the accuracy"])
 
 
 def _classify(options):
@@ -261,22 +233,19 @@ def _classify(options):
     from sneakerlib.scraping import web
 
     model_folder.check(options.model)
-    answers, lines, refused, saved = {}, [], [], None
+    answers, lines, saved = {}, [], None
     for name in options.pictures:
         try:
-            content = web.content(name, options.allow_host)
+            content = web.content(name, options.allow)
             saved = saved or model_folder.load(options.model)  # late: a wrong path is named without waiting for it
             row = answers[name] = saved.classify(content, name=name)
+            doubt = "" if saved.sure(row) else "not sure, perhaps "
+            lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
         except InputError as error:
-            refused.append(str(error))
-            continue
-        doubt = "" if saved.sure(row) else "not sure, perhaps "
-        lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
+            _complain(error)
     if answers:
         _show(options, answers, lines)
-    for reason in refused:
-        print(f"sneakerlib: {reason}", file=sys.stderr)
-    return 2 if refused else 0
+    return 0 if len(answers) == len(set(options.pictures)) else 2
 
 
 def _serve(options):
@@ -284,21 +253,17 @@ def _serve(options):
 
     def say(address: str) -> None:
         _show(options, {"address": address}, [f"{address} answers; Ctrl-C stops it"])
-        sys.stdout.flush()
 
-    how = {"allow_urls": options.allow_urls, "allow_hosts": options.allow_host}
-    serving.serve(options.model, options.host, options.port, say, **how)
+    given = (options.model, options.host, options.port, say)
+    serving.serve(*given, allow_urls=options.allow_urls, allow_hosts=options.allow)
 
 
 def _run(options):
     from sneakerlib.scaling import runner
 
-    given = {name: value for name, value in options.parameters}
-    record = runner.run(options.out, options.images, options.labels, options.only, given, options.quick, options.resume)
-    if options.json:
-        print(json.dumps(record, indent=2))
-    else:
-        print(f"everything is in {options.out}: executed notebooks, results/*.json, figures/, models/")
+    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):  # a line per notebook
+        record = _call(runner.run, options, parameters=dict(options.parameters))
+    _show(options, record, [f"everything is in {options.out}: executed notebooks, results/*.json, figures/, models/"])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -306,22 +271,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.call(options) or 0
-    except InputError as error:
-        print(f"sneakerlib: {error}", file=sys.stderr)
-        return 2
+    except (InputError, RuntimeError, OSError) as error:  # the latter: no space, no permission
+        _complain(error)
+        return 2 if isinstance(error, InputError) else 1
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "jax", "torch"):
             raise
-        print(f"sneakerlib: {error.name} is not installed: pip install 'sneakerlib[tensorflow]'", file=sys.stderr)
+        _complain(f"{error.name} is not installed: pip install 'sneakerlib[tensorflow]'")
         return 2
-    except RuntimeError as error:
-        print(f"sneakerlib: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # no space, no permission
-        print(f"sneakerlib: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("sneakerlib: stopped; the same command goes on (`sneakerlib run` with --resume)", file=sys.stderr)
+        _complain("stopped; the same command goes on (`sneakerlib run` with --resume)")
         return 130
 
 

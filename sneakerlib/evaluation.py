@@ -4,14 +4,13 @@ Every function here takes predictions as `Saved.predictions` of a model folder m
 path, label, predicted, confidence, correct and a `p_<class>` column per class.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import classification_report, f1_score, top_k_accuracy_score
+from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
@@ -91,14 +90,6 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     return counts.reindex(index=labels, columns=labels, fill_value=0)
 
 
-def per_class(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Precision, recall, F1 and support (pictures) of every class, worst F1 first."""
-    labels = classes(predictions)
-    said = {"labels": labels, "output_dict": True, "zero_division": 0}
-    table = pd.DataFrame(classification_report(predictions.label, predictions.predicted, **said))[labels].T
-    return table.rename_axis("label").astype({"support": int}).sort_values("f1-score", kind="stable")
-
-
 def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     """Confidence (mean), accuracy and pictures in each of 15 bins of confidence that holds any."""
     accuracy, confidence = calibration_curve(predictions.correct, predictions.confidence, n_bins=BINS)
@@ -126,17 +117,13 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(predictions: pd.DataFrame, folder: str | Path) -> None:
-    """Write `predictions.csv`, `per_class.csv` and `confusion.csv` into a folder."""
-    tables = {"predictions": predictions.set_index("path")}
-    tables |= {"per_class": per_class(predictions), "confusion": confusion(predictions)}
-    for name, table in tables.items():
+    """Write `predictions.csv` and `confusion.csv` into a folder."""
+    for name, table in {"predictions": predictions.set_index("path"), "confusion": confusion(predictions)}.items():
         with replacing(Path(folder) / f"{name}.csv") as beside:
             table.to_csv(beside, lineterminator="\n")
 
 
-def pictures_for(
-    saved, source: str | Path, split: str = "test", labels: list[str] | None = None, clean: Callable = lambda rows: rows
-) -> pd.DataFrame:
+def pictures_for(saved, source: str | Path, split: str = "test", labels: list[str] | None = None) -> pd.DataFrame:
     """The catalog rows of a folder or catalog file that a model may be judged on.
 
     Args:
@@ -144,7 +131,6 @@ def pictures_for(
         source: A picture folder, or a catalog file, whose own splits then count.
         split: `train`, `val` or `test`; `all` takes every picture, for a folder that the model has never seen.
         labels: Only these classes. Defaults to the model's.
-        clean: Sets unusable rows of such a folder aside: a catalog in, a catalog out. Defaults to nothing.
 
     Raises:
         InputError: If none of the pictures is in that split.
@@ -154,9 +140,7 @@ def pictures_for(
         rows = catalogs.load(source)
     else:
         rows = catalogs.read(source, labels or [label for label in saved.labels if (source / label).is_dir()])
-        if split == "all":
-            rows = clean(rows)
-        else:
+        if split != "all":
             known = saved.catalog.set_index("path")
             rows = rows[rows.sha256.eq(rows.path.map(known.sha256))]
             rows = rows.assign(**{name: rows.path.map(known[name]) for name in ("issue", "group", "split")})

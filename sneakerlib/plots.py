@@ -44,13 +44,6 @@ def _show(figure: Figure) -> None:
 Figure._ipython_display_ = _show  # every figure, also those that a notebook draws itself
 
 
-def _labelled(ax: Axes, numbers: pd.DataFrame, title: str, x: str, y: str) -> Axes:
-    """Label the axes and remember the plotted numbers for `save`."""
-    ax.set(title=title, xlabel=x, ylabel=y)
-    ax.figure.plotted = numbers
-    return ax
-
-
 def save(ax: Axes, path: str | Path, numbers: pd.DataFrame | None = None) -> Path:
     """Write `<path>.png` and `<path>.csv` with the plotted numbers, each in one step.
 
@@ -168,8 +161,9 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Axes:
         ax.plot(epochs, history.accuracy, color=colour, linestyle="--", alpha=0.7, label=f"{name}, training")
     ax.set_ylim(0, 1.02)
     ax.legend(fontsize=8, frameon=False, bbox_to_anchor=(1.01, 1), loc="upper left")
-    numbers = pd.concat(histories, names=["training"]).reset_index()
-    return _labelled(ax, numbers, "Learning curves", "epoch", "accuracy (share of pictures)")
+    ax.figure.plotted = pd.concat(histories, names=["training"]).reset_index()
+    ax.set(title="Learning curves", xlabel="epoch", ylabel="accuracy (share of pictures)")
+    return ax
 
 
 def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0) -> Axes:
@@ -187,10 +181,10 @@ def answer(probabilities: dict[str, float], most: int = 5, sure: float = 0.0) ->
         ax.axvline(sure, color=RIGHT, linestyle=":", label="sure from here on")
         ax.figure.legend(frameon=False, loc="outside lower right", fontsize=8)  # where the line does not cross it
     ax.invert_yaxis()
-    ax.set_xlim(0, 1)
     said = "Most likely" if top.iloc[0] >= sure else "Not sure, perhaps"
-    numbers = top.rename_axis("class").rename("probability").to_frame()
-    return _labelled(ax, numbers, f"{said}: {top.index[0]}", "probability", "class")
+    ax.set(title=f"{said}: {top.index[0]}", xlabel="probability", ylabel="class", xlim=(0, 1))
+    ax.figure.plotted = top.rename_axis("class").rename("probability").to_frame()
+    return ax
 
 
 def strip(picture: np.ndarray | Image.Image, title: str) -> Axes:

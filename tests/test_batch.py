@@ -84,8 +84,9 @@ def test_a_run_leaves_notebooks_results_and_a_record(project, capsys):
     assert "02_two is done" in lines[1]
 
 
-def test_only_some_notebooks(project):
-    assert list(runner.run("out", only=["02"])["notebooks"]) == ["02_two"]
+def test_only_some_notebooks(project, capsys):
+    assert cli.main(["run", "--out", "out", "--only", "02", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["notebooks"]) == ["02_two"]
     with pytest.raises(InputError, match="no notebook 07: there are 01, 02"):
         runner.run("out", only=["07"])
 
@@ -143,7 +144,7 @@ def test_of_two_runs_on_one_folder_the_second_is_refused_and_the_first_goes_on(p
     assert cli.main(["run", "--out", "out", "--resume"]) == 2
     error = capsys.readouterr().err
     assert "another run is writing to" in error
-    assert "give another --out" in error
+    assert "name another folder" in error
     assert all(folder.exists() for folder in half)
     runner.run("other", only=["01"])  # another folder is nobody's business
     (project / "out/hold").unlink()

@@ -11,12 +11,10 @@ from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
     f1_score,
-    precision_recall_fscore_support,
     top_k_accuracy_score,
 )
 
-from sneakerlib import InputError, catalog, evaluation, plots
-from sneakerlib.cleaning import audit
+from sneakerlib import InputError, catalog, cli, evaluation, plots
 from sneakerlib.learning import model_folder, recipes
 from sneakerlib.runs import Run
 from sneakerlib.sample import dataset
@@ -116,21 +114,15 @@ def test_one_that_is_always_right_against_one_that_never_is():
     assert found["p_value"] == 0.25  # three coins on one side
 
 
-def test_confusion_and_class_scores_agree_with_scikit_learn(predictions):
+def test_confusion_agrees_with_scikit_learn(predictions):
     counts = evaluation.confusion(predictions)
     assert np.array_equal(counts, confusion_matrix(predictions.label, predictions.predicted, labels=LABELS))
     assert counts.index.name == "label"
-    table = evaluation.per_class(predictions)
-    expected = precision_recall_fscore_support(predictions.label, predictions.predicted, labels=LABELS)
-    for name, values in zip(("precision", "recall", "f1-score", "support"), expected, strict=True):
-        assert table.loc[LABELS, name].tolist() == pytest.approx(values.tolist(), abs=1e-12)
-    assert table["f1-score"].is_monotonic_increasing
 
 
 def test_a_class_that_is_never_named_nor_given_has_its_row_and_column(predictions):
     rare = predictions.assign(p_e=0.0)
     assert evaluation.confusion(rare).loc["e"].sum() == evaluation.confusion(rare)["e"].sum() == 0
-    assert evaluation.per_class(rare).loc["e"].tolist() == [0, 0, 0, 0]
 
 
 def test_the_notebooks_confused_pairs_are_counted(predictions):
@@ -261,7 +253,7 @@ def test_written_predictions_can_be_read_back(trained, table, tmp_path):
     evaluation.write(answers, tmp_path)
     again = pd.read_csv(tmp_path / "predictions.csv")
     assert str(evaluation.scores(again)) == str(evaluation.scores(answers))
-    assert {file.name for file in tmp_path.iterdir()} == {"predictions.csv", "per_class.csv", "confusion.csv"}
+    assert {file.name for file in tmp_path.iterdir()} == {"predictions.csv", "confusion.csv"}
 
 
 def test_a_model_is_judged_on_the_pictures_it_has_not_seen(trained, table, shoes):
@@ -283,13 +275,10 @@ def test_strange_pictures_are_no_test_but_can_be_judged_as_all(trained, folder):
     assert len(trained.predictions(rows, None)) == 16
 
 
-def test_a_model_is_judged_on_odd_pictures_too_but_not_on_what_cannot_be_read(trained, shoes):
+def test_a_model_is_judged_on_odd_pictures_too_but_not_on_what_cannot_be_read(trained, shoes, tmp_path):
     """Setting aside what is off topic would flatter it."""
-
-    def clean(rows):
-        return audit.apply(rows, audit.audit(rows, features=False))
-
-    judged = set(catalog.usable(evaluation.pictures_for(trained, shoes, "all", clean=clean)).path)
+    assert cli.main(["evaluate", str(trained.folder), str(shoes), "--split", "all", "--out", str(tmp_path)]) == 0
+    judged = set(pd.read_csv(tmp_path / "predictions.csv").path)
     truth = dataset.truth(shoes)
     assert set(truth.path[truth.defect.eq("off-topic")]) <= judged
     assert not judged & set(truth.path[truth.defect.isin(["truncated", "html", "empty"])])
