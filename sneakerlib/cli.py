@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add = verb(_sample, "draw the embedded sample: invented sneakers with planted defects", seed)
     add("out", metavar="OUT")
     add("--classes", type=int, default=5, help="2 to 23" + default)
-    add("--per-class", type=int, default=80, help="pictures per class" + default)
+    add("--per-class", type=int, default=160, help="pictures per class" + default)
 
     add = verb(_collect, "search for pictures and download them; the same command again goes on", labels, hosts)
     add("file", metavar="TERMS.csv", help="columns label, query, and perhaps limit, split, source")
