@@ -83,7 +83,7 @@ def test_collecting_keeps_content_and_origin(shoes, tmp_path):
     for row in found.itertuples():
         content = (tmp_path / "out" / row.path).read_bytes()
         assert hashlib.sha256(content).hexdigest() == row.sha256
-        assert row.path == f"aero/{row.sha256[:16]}{catalog.PurePosixPath(row.path).suffix}"
+        assert row.path == f"aero/{row.sha256[:16]}{Path(row.path).suffix}"
     pd.testing.assert_frame_equal(catalog.load(tmp_path / "out/catalog.csv"), found)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out/rejected.csv"), rejected)
 

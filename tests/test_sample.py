@@ -55,9 +55,9 @@ def test_planted_defects_are_what_they_are_called(shoes):
         with pytest.raises(InputError):
             open_rgb(shoes / first.path[defect])
     assert Image.open(shoes / first.path["exif-rotated"]).getexif()[0x0112] == 6
-    sharp = truth[truth.defect.eq("")].path
+    sharp, odd = truth[truth.defect.eq("")].path, ["dark", "blurry"]
     light, detail = (
-        {path: measure(np.asarray(open_rgb(shoes / path).convert("L"), float)) for path in [*sharp, *first.path]}
+        {path: measure(np.asarray(open_rgb(shoes / path).convert("L"), float)) for path in [*sharp, *first.path[odd]]}
         for measure in (lambda grey: np.percentile(grey, 99), lambda grey: np.abs(np.diff(grey)).mean())
     )
     assert light[first.path["dark"]] < 70 < min(light[path] for path in sharp)
