@@ -69,7 +69,7 @@ def test_a_page_is_scrolled_and_its_button_pressed_until_nothing_new_comes(tmp_p
 @needs_chromium
 def test_no_more_is_scrolled_than_is_wanted():
     with serve(lazy(45)) as server, Web([server.host]) as web:
-        found = list(sources.Page(web, pause=0.2).search(server.address, 10))
+        found = list(sources.Page(web).search(server.address, 10))
         assert server.asked["/picture/44.jpg"] == 0
         assert any("Chrome/" in head and " sneakerlib" in head for head in server.heads)  # it says who is asking
     assert [candidate.url for candidate in found] == [f"{server.address}/picture/{number}.jpg" for number in range(10)]

@@ -48,9 +48,14 @@ def openverse(total, seen=None):
     return answer
 
 
+def at(source, address=""):
+    """A service that is found elsewhere and never tires."""
+    return type(source.__name__, (source,), {"address": address, "pause": 0})
+
+
 def search(source, server, query, limit, **options):
     with Web([server.host]) as web:
-        return list(source(web, address=server.address, pause=0, **options).search(query, limit))
+        return list(at(source, server.address)(web, **options).search(query, limit))
 
 
 def test_openverse_pages_and_fields():
@@ -221,19 +226,19 @@ def ddgs_at(monkeypatch):
 def test_duckduckgo_pages_until_the_limit_or_the_end(ddgs_at):
     with serve(duckduckgo(130)) as server, Web() as web:
         ddgs_at(server)
-        found = list(sources.DuckDuckGo(web, pause=0).search("air jordan", 110))
+        found = list(at(sources.DuckDuckGo)(web).search("air jordan", 110))
         assert [candidate.url for candidate in found] == [f"https://example.org/{number}.jpg" for number in range(110)]
         assert found[0] == sources.Candidate(
             "https://example.org/0.jpg", "https://example.org/page/0", "Shoe 0", "", "", 800, 600
         )
-        assert len(list(sources.DuckDuckGo(web, pause=0).search("air jordan", 1000))) == 130
+        assert len(list(at(sources.DuckDuckGo)(web).search("air jordan", 1000))) == 130
 
 
 def test_duckduckgo_refusing_is_an_error_of_the_search(ddgs_at):
     with serve(lambda *_: http(b"forbidden", 403)) as server, Web() as web:
         ddgs_at(server)
         with pytest.raises(FetchError, match=r"duckduckgo\.com refused"):
-            list(sources.DuckDuckGo(web, pause=0).search("air jordan", 5))
+            list(at(sources.DuckDuckGo)(web).search("air jordan", 5))
 
 
 def test_addresses_come_from_the_query_or_a_file(tmp_path):
@@ -250,7 +255,7 @@ def test_addresses_come_from_the_query_or_a_file(tmp_path):
 def test_the_sample_answers_by_name_and_by_number(shoes, query):
     truth = dataset.truth(shoes)
     with loopback.search_service(shoes) as service, Web([service.partition("//")[2]]) as web:
-        found = list(sources.Sample(web, address=service).search(query, 1000))
+        found = list(at(sources.Sample, service)(web).search(query, 1000))
         content = web.get(found[0].url)
     rows = truth[truth.label.eq("bolt")]
     assert [candidate.name for candidate in found] == [f"sample-{number}" for number in rows.index]

@@ -20,7 +20,7 @@ EDGES = np.linspace(0, 64, BITS + AGREE + 1).astype(int).tolist()
 BANDS = [(1 << high) - (1 << low) for low, high in pairwise(EDGES)]
 
 
-def find(hashes: np.ndarray, fine: np.ndarray | None = None, thumbnails: np.ndarray | None = None) -> pd.DataFrame:
+def find(hashes: np.ndarray, fine: np.ndarray, thumbnails: np.ndarray) -> pd.DataFrame:
     """Join the pictures whose hashes differ in at most `BITS` bits, if finer hashes and thumbnails agree as well.
 
     Takes arrays of n uint64, of (n, m) and (n, k) uint8 (the bits of a finer hash, packed; thumbnails). Gives a row per
@@ -39,7 +39,7 @@ def find(hashes: np.ndarray, fine: np.ndarray | None = None, thumbnails: np.ndar
     return pd.DataFrame({"group": connected_components(links, directed=False)[1], "nearest": nearest, "bits": bits})
 
 
-def _pairs(hashes: np.ndarray, fine: np.ndarray | None, thumbnails: np.ndarray | None) -> Iterator[np.ndarray]:
+def _pairs(hashes: np.ndarray, fine: np.ndarray, thumbnails: np.ndarray) -> Iterator[np.ndarray]:
     """Positions of twins, of shape (2, pairs), in portions; each pair under the first bands that it agrees in."""
     for chosen in combinations(range(len(BANDS)), AGREE):
         keys = hashes & np.uint64(sum(BANDS[at] for at in chosen))
@@ -51,12 +51,9 @@ def _pairs(hashes: np.ndarray, fine: np.ndarray | None, thumbnails: np.ndarray |
             pair = order[np.stack([left, left + step])]
             differ = hashes[pair[0]] ^ hashes[pair[1]]
             pair = pair[:, (np.bitwise_count(differ) <= BITS) & (differ[:, None] & before).all(axis=1)]
-            if fine is not None:
-                pair = pair[:, np.bitwise_count(fine[pair[0]] ^ fine[pair[1]]).sum(axis=1) <= FINE_BITS]
-            if thumbnails is not None:
-                levels = np.abs(thumbnails[pair[0]].astype(np.int16) - thumbnails[pair[1]])
-                pair = pair[:, levels.mean(axis=1) <= LEVELS]
-            yield pair
+            pair = pair[:, np.bitwise_count(fine[pair[0]] ^ fine[pair[1]]).sum(axis=1) <= FINE_BITS]
+            levels = np.abs(thumbnails[pair[0]].astype(np.int16) - thumbnails[pair[1]])
+            yield pair[:, levels.mean(axis=1) <= LEVELS]
             step += 1
             left = left[left + step < len(keys)]
             left = left[keys[left + step] == keys[left]]

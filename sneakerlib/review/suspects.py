@@ -14,10 +14,7 @@ def reviewable(catalog: pd.DataFrame) -> pd.DataFrame:
     After them come those that the audit set aside and a person may bring back: twins under two labels, and pictures of
     something else.
     """
-    used = catalog[catalog.split.isin(["train", "val"])]
-    rows = pd.concat([used, catalog[catalog.issue.isin(ASIDE)]])
-    rows.attrs = dict(catalog.attrs)
-    return rows
+    return pd.concat([catalog[catalog.split.isin(["train", "val"])], catalog[catalog.issue.isin(ASIDE)]])
 
 
 def find(rows: pd.DataFrame, probabilities: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -44,9 +41,7 @@ def find(rows: pd.DataFrame, probabilities: pd.DataFrame, second: pd.DataFrame) 
     table = rows[["path", "label"]].assign(why=rows.issue.where(~used, "label"), proposed=proposed)
     table["confidence"], table["agreed"] = p.max(axis=1), second.idxmax(axis=1).eq(proposed)
     table["quality"], table["aside"] = p[np.arange(len(p)), given], ~used
-    table = table[listed].sort_values(["aside", "quality", "path"], ignore_index=True).drop(columns="aside")
-    table.attrs = dict(rows.attrs)
-    return table
+    return table[listed].sort_values(["aside", "quality", "path"], ignore_index=True).drop(columns="aside")
 
 
 def propose(found: pd.DataFrame, above: float = 0.8) -> pd.DataFrame:

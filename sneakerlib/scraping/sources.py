@@ -51,9 +51,8 @@ class Source:
     robots = True  # whether robots.txt is asked before a picture is fetched; an API hands its addresses out itself
     lasting = True  # whether an address still holds tomorrow
 
-    def __init__(self, web: Web, *, licences: Iterable[str] = (), folder: str | Path = ".", address="", pause=None):
+    def __init__(self, web: Web, *, licences: Iterable[str] = (), folder: str | Path = "."):
         self.web, self.licences, self.folder = web, list(licences), Path(folder)
-        self.address, self.pause = address or self.address, self.pause if pause is None else pause
         if self.address and self.pause:
             web.pace(self.address, self.pause)
 
