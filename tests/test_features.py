@@ -158,17 +158,6 @@ def test_long_vectors_are_rounded_to_half_precision_and_no_further(fresh, tmp_pa
     assert np.abs(found.astype(float) / np.maximum(exact, 1e-4) - 1)[exact > 0].max() <= error
 
 
-def test_vectors_are_asked_for_in_portions(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "ASKED", 3)
-    array, keys = (
-        np.random.default_rng(0).normal(size=(10, 6)).astype(np.float16),
-        [f"{number}" for number in range(10)],
-    )
-    store = Store(tmp_path / "v.sqlite", "n")
-    store.put(keys, array)
-    assert np.array_equal(store.get([*keys[::-1], "3"]), np.concatenate([array[::-1], array[3:4]]))
-
-
 def test_every_way_to_show_a_picture_gives_the_same_numbers(table, shoes, tmp_path):
     """Keras' data set on the prepared folder, a file, its bytes, a table: to the last digit."""
     labels, size = sorted(set(table.label)), 48

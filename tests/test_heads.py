@@ -5,7 +5,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sneakerlib.learning import heads
+from sneakerlib.learning import confidence, heads
 
 COUNTS = (30, 20, 10)  # pictures of each class
 
@@ -162,4 +162,4 @@ def test_labels_that_look_wrong_are_counted(wrong):
     truth = rng.integers(0, 3, 600)
     given = np.where(rng.random(600) < wrong, (truth + 1) % 3, truth)
     logits = 4 * np.eye(3)[truth] + rng.normal(size=(600, 3))
-    assert heads.label_noise(logits, given) == pytest.approx((given != truth).mean(), abs=0.02)
+    assert confidence.label_noise(logits, given) == pytest.approx((given != truth).mean(), abs=0.02)

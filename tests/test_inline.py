@@ -29,6 +29,13 @@ def test_the_networks_of_the_story_have_their_published_sizes(cnn):
     assert [model.count_params() for model in (first, second, workshop)] == [424_637, 208_253, 4_791_809]
 
 
+def test_resnet18_has_its_published_size():
+    resnet18 = run_cells(THREE, "03-resnet", keras=keras, layers=layers, np=np, labels=list("abc"))["resnet18"]
+    model = resnet18(23)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 11_188_311
+    assert model.layers[-2].output.shape == (None, 512) and model.layers[-4].output.shape == (None, 7, 7, 512)
+
+
 def test_a_grey_network_does_not_see_colours(cnn):
     colours = np.zeros((2, 32, 32, 3), "float32")
     colours[0, ..., 0], colours[1, ..., 1] = 255 * 0.5870, 255 * 0.2989  # red and green, equally bright to the eye

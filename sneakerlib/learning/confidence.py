@@ -1,5 +1,7 @@
 """How sure a model may be: its temperature, and the confidence below which it had better say nothing."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
@@ -66,6 +68,22 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, noise: float = 0.0)
         return -own.mean() - wrong.mean() / count
 
     return float(np.exp(minimize_scalar(surprise, bounds=(-7, 7), method="bounded").x))
+
+
+def label_noise(logits: np.ndarray, targets: np.ndarray) -> float:
+    """The share of labels that look wrong to a model that has not seen the pictures: confident learning.
+
+    Args:
+        logits: Array of shape (pictures, classes).
+        targets: Class number of each picture.
+
+    Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", as cleanlab does it.
+    """
+    with warnings.catch_warnings():  # its progress bars, not used here, ask for widgets
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from cleanlab.filter import find_label_issues
+    p = softmax(logits.astype(float) / fit_temperature(logits, targets), axis=1)
+    return float(find_label_issues(targets, p, n_jobs=1).mean())
 
 
 def fit_threshold(predictions: pd.DataFrame, wanted: float = 0.98, noise: float = 0.0) -> float:

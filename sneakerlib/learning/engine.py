@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import queue
 import re
-import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,82 +17,60 @@ from joblib import cpu_count  # what this process may use: on a cluster that is 
 from sneakerlib.runs import cache_folder, replacing
 
 
-class LiteRT:
-    """A network in LiteRT, answering one picture at a time on every core.
+class Engine:
+    """A network that answers one picture of shape (size, size, 3), 0 to 255, on each of some `lanes` at a time.
 
-    Several interpreters with one thread each are faster than one interpreter with several, and an answer cannot depend
-    on which pictures came with it.
-
-    Args:
-        content: A network that `export` wrote.
-
-    Attributes:
-        lanes: How many pictures are answered at a time.
+    May be called from many threads. An answer cannot depend on which pictures came with it.
     """
+
+    def __init__(self, runs: list[Callable]):
+        self.lanes, self.free = len(runs), queue.SimpleQueue()
+        for run in runs:
+            self.free.put(run)
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """The answer to one picture."""
+        run = self.free.get()
+        try:
+            return np.asarray(run(picture[None].astype(np.float32)))[0]
+        finally:
+            self.free.put(run)
+
+
+class LiteRT(Engine):
+    """A network that `export` wrote. Interpreters with one thread each are faster than one with several threads."""
 
     def __init__(self, content: bytes):
         from sneakerlib.learning.quiet import silence  # late: it loads Keras
 
-        self.lanes = cpu_count()
-        self.free = queue.SimpleQueue()
         with silence():
-            for _ in range(self.lanes):
-                interpreter = _interpreter()(model_content=content, num_threads=1)
-                interpreter.allocate_tensors()
-                self.free.put(interpreter)
-        self.input = interpreter.get_input_details()[0]["index"]
-        self.output = interpreter.get_output_details()[0]["index"]
-
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """The answer to one picture of shape (size, size, 3), 0 to 255; may be called from several threads."""
-        interpreter = self.free.get()
-        try:
-            interpreter.set_tensor(self.input, picture[None].astype(np.float32))
-            interpreter.invoke()
-            return interpreter.get_tensor(self.output)[0]
-        finally:
-            self.free.put(interpreter)
+            super().__init__([_interpreter(content) for _ in range(cpu_count())])
 
 
-class Keras:
-    """A network as Keras runs it, where it cannot be exported: the same answers, one at a time.
-
-    Args:
-        model: The network.
-
-    Attributes:
-        lanes: How many pictures are answered at a time.
-    """
-
-    lanes = 1
+class Keras(Engine):
+    """A network as Keras runs it, where it cannot be exported: the same answers, one at a time."""
 
     def __init__(self, model):
-        self.model, self.turn = model, threading.Lock()
-
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
-        """See `LiteRT`."""
-        with self.turn:
-            return np.asarray(self.model.predict_on_batch(picture[None].astype(np.float32)))[0]
+        super().__init__([model.predict_on_batch])
 
 
-def _interpreter():
-    """LiteRT's own package where it is installed, else the one inside TensorFlow, which is to go one day."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
+def _interpreter(content: bytes) -> Callable:
+    import tensorflow as tf  # which loads `tf.lite` only when it is asked for
 
-        return Interpreter
-    except ImportError:
-        import tensorflow as tf  # which loads `tf.lite` only when it is asked for
+    interpreter = tf.lite.Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    given, said = (which()[0]["index"] for which in (interpreter.get_input_details, interpreter.get_output_details))
 
-        return tf.lite.Interpreter
+    def run(batch: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(given, batch)
+        interpreter.invoke()
+        return interpreter.get_tensor(said)
+
+    return run
 
 
 def export(model) -> bytes:
-    """Write a network as a LiteRT file for one picture at a time.
-
-    Args:
-        model: A Keras model with one input of fixed size and one output, on TensorFlow.
-    """
+    """A Keras model with one input of fixed size and one output, as a LiteRT file for one picture at a time."""
     import tensorflow as tf
 
     from sneakerlib.learning.quiet import silence
@@ -109,13 +87,13 @@ def export(model) -> bytes:
         return converter.convert()
 
 
-def engine(model, cache: str | Path | None = None) -> LiteRT | Keras:
-    """The fastest exact way to run a network here.
+def engine(model, cache: str | Path | None = None) -> Engine:
+    """The fastest exact way to run a Keras model with one input of fixed size and one output.
 
     Args:
-        model: A Keras model with one input of fixed size and one output.
-        cache: Folder that the network is exported into, once; if it cannot be written, every time. Defaults to the
-            user's cache folder.
+        model: The network.
+        cache: Folder that it is exported into, once; if it cannot be written, every time. Defaults to the user's cache
+            folder.
     """
     file = Path(cache or cache_folder()) / f"exported-{fingerprint(model)}.tflite"
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # not exported yet, or damaged

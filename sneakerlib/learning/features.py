@@ -13,25 +13,19 @@ import pandas as pd
 from PIL import Image
 
 from sneakerlib import pictures
-from sneakerlib.learning.engine import Keras, LiteRT, engine, fingerprint
+from sneakerlib.learning.engine import Engine, engine, fingerprint
 from sneakerlib.runs import cache_folder, watch
 
 VERSION = 2  # of how a picture is brought to a size and put into a network; raise it when either changes
 PORTION = 512  # pictures worked on before their features are written down: a kill loses no more
 LONG = 4096  # numbers: longer vectors are kept in half precision, which takes half the disk and rounds by 0.05 %
 SIZE = 224  # pixels: what ImageNet networks are trained at
-ASKED = 500  # keys in one query: SQLite takes 999 everywhere
 
 
 def decoded(content: Any, size: int):
-    """A JPEG as the data set gives it to a network: `image_dataset_from_directory(..., interpolation="area")`.
+    """A JPEG, its bytes or a tensor of them, as `image_dataset_from_directory(..., interpolation="area")` gives it.
 
-    Args:
-        content: Its bytes, or a tensor of them.
-        size: Height and width in pixels; None leaves the picture as large as it is.
-
-    Returns:
-        Tensor of shape (size, size, 3), float32, 0 to 255. The whole picture is squeezed into the square.
+    Tensor of shape (size, size, 3), float32, 0 to 255: the whole picture is squeezed into the square.
     """
     import tensorflow as tf
 
@@ -56,14 +50,10 @@ def look(picture: str | Path | bytes | Image.Image, size: int, **how) -> np.ndar
     return decoded(pictures.standard(picture, **how), size).numpy()
 
 
-def answers(run: LiteRT | Keras, size: int, sources: Iterable, progress: int = 0) -> Iterator[np.ndarray]:
-    """What a network says of pictures, in order; they are decoded on the same cores, a few hundred ahead.
+def answers(run: Engine, size: int, sources: Iterable, progress: int = 0) -> Iterator[np.ndarray]:
+    """What a network says of pictures (see `look`), in order; they are decoded on the same cores, a few hundred ahead.
 
-    Args:
-        run: From `engine`.
-        size: Height and width in pixels that the network sees.
-        sources: Pictures, as for `look`.
-        progress: How many there are, for a bar. Defaults to none.
+    `progress` is how many there are, for a bar.
     """
 
     def portions():
@@ -94,7 +84,7 @@ def features(
 
     Returns:
         Array of shape (pictures, channels), in the order of the catalog: float32; float16 beyond 4,096 channels, which
-        rounds by 0.05 % at most. Without pictures it is empty both ways.
+        rounds by 0.05 % at most. Empty both ways without pictures.
 
     Raises:
         InputError: If the backbone is unknown, or a picture cannot be read.
@@ -119,15 +109,10 @@ def features(
 
 
 class Store:
-    """What networks say of pictures, in one file that several programs may use at a time.
+    """What a network of some name says of pictures, in one file that several programs may use at a time."""
 
-    Args:
-        file: Where; made when something is first put into it.
-        network: Whose vectors are meant.
-    """
-
-    def __init__(self, file: str | Path, network: str):
-        self.file, self.network = Path(file), network
+    def __init__(self, file: Path, network: str):
+        self.file, self.network = file, network
 
     def keys(self) -> set[str]:
         """What is known."""
@@ -138,16 +123,12 @@ class Store:
         """The vectors of these keys, one row each; every one must be known."""
         keys, found = list(keys), np.zeros((0, 0), np.float32)
         with self._open() as opened:
-            for start in range(0, len(keys), ASKED):
-                some = keys[start : start + ASKED]
-                marks = ", ".join("?" * len(some))
-                query = f"SELECT key, half, content FROM vectors WHERE network = ? AND key IN ({marks})"
-                rows = {key: (half, content) for key, half, content in opened.execute(query, (self.network, *some))}
-                for at, key in enumerate(some, start):
-                    half, content = rows[key]
-                    vector = np.frombuffer(content, np.float16 if half else np.float32)
-                    found = found if len(found) else np.empty((len(keys), len(vector)), vector.dtype)
-                    found[at] = vector
+            for at, key in enumerate(keys):
+                query = "SELECT half, content FROM vectors WHERE network = ? AND key = ?"
+                half, content = opened.execute(query, (self.network, key)).fetchone()
+                vector = np.frombuffer(content, np.float16 if half else np.float32)
+                found = found if at else np.empty((len(keys), len(vector)), vector.dtype)
+                found[at] = vector
         return found
 
     def put(self, keys: Iterable[str], vectors: np.ndarray) -> None:

@@ -6,41 +6,33 @@ not seen it. Two ways to the same weights: by the inner products of the pictures
 in a vector, else by those of the numbers.
 """
 
-import warnings
-
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
-from scipy.special import softmax
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import spotri
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
-
-from sneakerlib.learning.confidence import fit_temperature
 
 PORTION = 256  # pictures whose vectors are in memory in full precision at a time
 # Of the penalty, as shares of the mean squared length of the vectors: so they mean the same for every network.
 STRENGTHS = (0.025, 0.05, 0.1, 0.2, 0.4)
-STRENGTH = 0.01  # of logistic regression (`C`), on ten real classes: 0.003 to 0.01 were alike on validation
+STRENGTH = 0.01  # of logistic regression (`C`): on validation pictures of ten real classes 0.003 to 0.01 were alike
 
 
-def logistic(
-    features: np.ndarray, targets: np.ndarray, class_weights: bool = False, strength: float = STRENGTH
-) -> tuple[np.ndarray, np.ndarray]:
-    """`make_pipeline(StandardScaler(), LogisticRegression())`, as the weights of a Dense layer.
+def logistic(features: np.ndarray, targets: np.ndarray, class_weights: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """`make_pipeline(StandardScaler(), LogisticRegression(C=0.01))`, as the weights of a Dense layer.
 
     Args:
         features: (pictures, channels).
         targets: Class number of each picture; every class occurs.
         class_weights: Let every class count alike, however many pictures it has. Defaults to False.
-        strength: Inverse of the regularisation (scikit-learn's `C`). Defaults to 0.01: there are more features than
-            pictures.
 
     Returns:
         Kernel (channels, classes) and bias (classes): `features @ kernel + bias` are the logits.
     """
-    head = LogisticRegression(C=strength, max_iter=1000, class_weight="balanced" if class_weights else None)
-    scaler, head = (step for _, step in make_pipeline(StandardScaler(), head).fit(features, targets).steps)
+    scaler = StandardScaler().fit(features)
+    head = LogisticRegression(C=STRENGTH, max_iter=1000, class_weight="balanced" if class_weights else None)
+    head.fit(scaler.transform(features), targets)
     kernel, bias = head.coef_, head.intercept_
     if len(kernel) == 1:  # scikit-learn keeps one row for two classes
         kernel, bias = np.concatenate([-kernel, kernel]) / 2, np.concatenate([-bias, bias]) / 2
@@ -59,21 +51,19 @@ class Ridge:
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, class_weights: bool = False):
         self.features, self.targets = features, np.asarray(targets)
-        signs = 2 * np.eye(int(self.targets.max()) + 1, dtype=np.float32)[self.targets] - 1
-        counts = compute_sample_weight("balanced", targets) if class_weights else np.ones(len(self.targets))
+        counts = compute_sample_weight("balanced" if class_weights else None, targets)
         self.roots = np.sqrt(counts).astype(np.float32)[:, None]  # a picture that counts double is one times root 2
+        self.wanted = (2 * np.eye(self.targets.max() + 1, dtype=np.float32)[self.targets] - 1) * self.roots
         self.by_pictures = len(features) <= features.shape[1]
-        side = len(features) if self.by_pictures else features.shape[1]
-        self.wanted = signs * self.roots
+        side = min(features.shape)
         self.products, self.scale = np.zeros((side, side), np.float32), 0.0  # scale: mean squared length
-        self.sums = np.zeros((side, signs.shape[1]), np.float32)  # of the numbers, for each class
+        self.sums = np.zeros((side, self.wanted.shape[1]), np.float32)  # of the numbers, for each class
         for rows in _portions(len(features)):
             x = self._vectors(rows)
             self.scale += float(np.square(x / self.roots[rows]).sum()) / len(features)
             if self.by_pictures:
                 for columns in _portions(rows.stop):
-                    block = x @ self._vectors(columns).T
-                    self.products[rows, columns] = block
+                    self.products[rows, columns] = block = x @ self._vectors(columns).T
                     self.products[columns, rows] = block.T
             else:
                 self.products += x.T @ x
@@ -83,22 +73,22 @@ class Ridge:
         """Vectors as they count."""
         return np.asarray(self.features[rows], np.float32) * self.roots[rows]
 
-    def _raised(self, strength: float) -> np.ndarray:
+    def _factor(self, strength: float) -> tuple[np.ndarray, bool]:
+        """Cholesky's, of the products with the penalty on their diagonal."""
         raised = self.products.copy()
         raised[np.diag_indices_from(raised)] += strength * self.scale
-        return raised
+        return cho_factor(raised, overwrite_a=True, check_finite=False)
 
     def kernel(self, strength: float) -> np.ndarray:
-        """The weights of a Dense layer without bias, array of shape (channels, classes).
+        """The weights of a Dense layer without bias, (channels, classes).
 
         Args:
-            strength: Of the penalty, as a share of the mean squared length.
+            strength: Of the penalty, as a share of the mean squared length of the vectors.
         """
-        factor = cho_factor(self._raised(strength), overwrite_a=True, check_finite=False)
+        solved = cho_solve(self._factor(strength), self.wanted if self.by_pictures else self.sums)
         if not self.by_pictures:
-            return cho_solve(factor, self.sums)
-        dual = cho_solve(factor, self.wanted)
-        return sum(self._vectors(rows).T @ dual[rows] for rows in _portions(len(dual)))
+            return solved
+        return sum(self._vectors(rows).T @ solved[rows] for rows in _portions(len(solved)))
 
     def left_out(self, strength: float, groups: np.ndarray | None = None) -> np.ndarray:
         """What is said of each picture by the head that was solved without it, exactly, for the price of one inverse.
@@ -113,7 +103,11 @@ class Ridge:
         Source: the residual, divided by one minus the leverage (Rifkin and Lippert 2007, "Notes on Regularized Least
         Squares"); for groups the block form of the same identity (Golub, Heath and Wahba 1979).
         """
-        inverse = _inverse(self._raised(strength))
+        inverse, failed = spotri(self._factor(strength)[0], overwrite_c=True)  # a third of the work of solving for it
+        if failed:
+            raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
+        inverse = np.triu(inverse)  # the other triangle still holds what it held
+        inverse += np.triu(inverse, 1).T
         solved = inverse @ (self.wanted if self.by_pictures else self.sums)  # a weight per picture, or per number
         said = np.empty_like(self.wanted)
         for rows in _together(np.arange(len(said)) if groups is None else groups):
@@ -126,13 +120,9 @@ class Ridge:
         return said / self.roots
 
     def chosen(self, groups: np.ndarray | None = None) -> tuple[float, np.ndarray]:
-        """Which of `STRENGTHS` names most pictures as they are labelled when they are left out, and what it says.
+        """Which of `STRENGTHS` names most pictures as labelled when they are left out, of equals the weakest.
 
-        Args:
-            groups: See `left_out`.
-
-        Returns:
-            The strength, of equals the weakest, and the answers to pictures left out.
+        Also what it says of them; for `groups` see `left_out`.
         """
         found = {strength: self.left_out(strength, groups) for strength in STRENGTHS}
         best = max(found, key=lambda strength: (found[strength].argmax(axis=1) == self.targets).sum())
@@ -162,22 +152,6 @@ def answers(features: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return said
 
 
-def label_noise(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The share of labels that look wrong to a model that has not seen the pictures: confident learning.
-
-    Args:
-        logits: Array of shape (pictures, classes).
-        targets: Class number of each picture.
-
-    Source: Northcutt, Jiang and Chuang 2021, "Confident Learning", as cleanlab does it.
-    """
-    with warnings.catch_warnings():  # its progress bars, not used here, ask for widgets
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        from cleanlab.filter import find_label_issues
-    temperature = fit_temperature(logits, targets)
-    return float(find_label_issues(targets, softmax(logits.astype(float) / temperature, axis=1), n_jobs=1).mean())
-
-
 def _together(groups: np.ndarray) -> list[np.ndarray]:
     """The positions of each group."""
     _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
@@ -186,15 +160,3 @@ def _together(groups: np.ndarray) -> list[np.ndarray]:
 
 def _portions(count: int) -> list[slice]:
     return [slice(start, min(start + PORTION, count)) for start in range(0, count, PORTION)]
-
-
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """From its Cholesky factor: a third of the work of solving for every column of the identity."""
-    factor, _ = cho_factor(matrix, overwrite_a=True, check_finite=False)  # in the upper triangle
-    (invert,) = get_lapack_funcs(("potri",), (factor,))
-    half, failed = invert(factor, overwrite_c=True)
-    if failed:
-        raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
-    half = np.triu(half)  # the other triangle still holds what it held
-    half += np.triu(half, 1).T
-    return half

@@ -85,40 +85,34 @@ class SecondMoment(layers.Layer):
         super().__init__(**options)
         self.regions = regions
 
-    def build(self, shape):
-        """Note where the upper triangle of the matrix lies: the lower one says the same."""
-        channels = shape[-1]
-        self.upper = np.ravel_multi_index(np.triu_indices(channels), (channels, channels)).astype(np.int32)
-
     def call(self, maps):
         """Each region's moments, side by side."""
         if not self.regions:
             return self._moments(maps)
-        height, width = maps.shape[1:3]
-        boxes = [(*_span(height, *box[:2]), *_span(width, *box[2:])) for box in REGIONS.values()]
-        return ops.concatenate([self._moments(maps[:, y:below, x:right]) for y, below, x, right in boxes], axis=1)
+        (height, width), moments = maps.shape[1:3], []
+        for top, bottom, left, right in REGIONS.values():
+            rows, columns = _between(height, top, bottom), _between(width, left, right)
+            moments.append(self._moments(maps[:, rows, columns]))
+        return ops.concatenate(moments, axis=1)
 
     def _moments(self, maps):
-        """Multiply, average, take roots, normalise."""
+        """Multiply, average, keep the upper triangle (the lower one says the same), take roots, normalise."""
         height, width, channels = maps.shape[1:]
         flat = ops.reshape(maps, (-1, height * width, channels))
         moments = ops.matmul(ops.transpose(flat, (0, 2, 1)), flat) / (height * width)
-        moments = ops.take(ops.reshape(moments, (-1, channels * channels)), self.upper, axis=1)
+        upper = np.flatnonzero(np.triu(np.ones((channels, channels)))).astype(np.int32)
+        moments = ops.take(ops.reshape(moments, (-1, channels * channels)), upper, axis=1)
         roots = ops.sign(moments) * ops.sqrt(ops.abs(moments) + 1e-12)
         return roots / ops.sqrt(ops.sum(ops.square(roots), axis=1, keepdims=True))
 
-    def compute_output_shape(self, shape):
-        """See above."""
-        return shape[0], shape[-1] * (shape[-1] + 1) // 2 * (len(REGIONS) if self.regions else 1)
-
     def get_config(self):
-        """See above."""
+        """What `from_config` needs."""
         return super().get_config() | {"regions": self.regions}
 
 
-def _span(count: int, low: float, high: float) -> tuple[int, int]:
-    """The first and the one after the last of so many positions whose centres lie between two shares of all."""
-    return math.ceil(low * count - 0.5), math.floor(high * count - 0.5) + 1
+def _between(count: int, low: float, high: float) -> slice:
+    """Of so many positions those whose centres lie between two shares of all."""
+    return slice(math.ceil(low * count - 0.5), math.floor(high * count - 0.5) + 1)
 
 
 def second_order(backbone: keras.Model, labels: list[str], channels: int = 192, regions: bool = True) -> keras.Model:
@@ -141,10 +135,8 @@ def second_order(backbone: keras.Model, labels: list[str], channels: int = 192, 
     for x in maps:
         size = x.shape[1]
         if x.shape[-1] > channels:
-            lot = keras.initializers.Orthogonal(seed=size)
-            directions = layers.Conv2D(channels, 1, use_bias=False, kernel_initializer=lot, name=f"directions_{size}")
-            directions.trainable = False
-            x = directions(x)
+            lot = {"kernel_initializer": keras.initializers.Orthogonal(seed=size), "trainable": False}
+            x = layers.Conv2D(channels, 1, use_bias=False, name=f"directions_{size}", **lot)(x)
         moments.append(SecondMoment(regions, name=f"second_moment_{size}")(x))
     x = layers.Concatenate(name="second_moments")(moments)
     return keras.Model(backbone.input, layers.Dense(len(labels), name="logits")(x), name=backbone.name)

@@ -105,7 +105,7 @@ def train(
     if len(rows := usable(catalog, "val")) and not options.final:
         if logits is None:
             logits = confidence.log_probabilities(model_folder.load(out).predictions(catalog, "val"), labels)
-        noise = heads.label_noise(logits, targets := class_numbers(rows.label, labels))
+        noise = confidence.label_noise(logits, targets := class_numbers(rows.label, labels))
         temperature = confidence.fit_temperature(logits, targets, noise)
         seen = confidence.as_predictions(rows, labels, softmax(logits.astype(float) / temperature, axis=1))
         model_folder.calibrate(out, temperature, confidence.fit_threshold(seen, noise=noise), noise)
@@ -200,7 +200,7 @@ def _solved(task: _Task, trunk: keras.Model | None = None, final: bool | None = 
         learned, targets, groups = task.described(part, size, "train", "val")
         ridge = heads.Ridge(learned, targets, task.options.class_weights)
         kernel, left_out = ridge.kernel(strength), ridge.left_out(strength, groups)
-    temperature = confidence.fit_temperature(left_out, targets, heads.label_noise(left_out, targets))
+    temperature = confidence.fit_temperature(left_out, targets, confidence.label_noise(left_out, targets))
     model.get_layer("logits").set_weights([kernel / temperature, np.zeros(kernel.shape[1], np.float32)])
     return model, history, logits / temperature
 
