@@ -1,12 +1,9 @@
-import sys
-import types
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from sneakerlib import InputError
-from sneakerlib.learning import augmentation, networks, training
+from sneakerlib.learning import networks, training
 from sneakerlib.learning.quiet import keras
 
 LABELS = ["one", "two"]
@@ -41,8 +38,8 @@ def trained(prepared, folder, seed=0, sizes=(32, 32), val=True, **options):
     model = small(sizes[0] if len(set(sizes)) == 1 else None)
     train = training.Dataset([prepared / "train"], LABELS, sizes, seed)
     judged = training.Dataset([prepared / "val"], LABELS, sizes[-1:]) if val else None
-    options = {"augmentation": augmentation.crops(seed), "rate": 0.01, "progress": False} | options
-    history = training.fit(model, train, judged, len(sizes), folder=folder, seed=seed, **options)
+    options = {"layers": training.changes(seed, moved=True), "rate": 0.01, "progress": False} | options
+    history = training.fit(model, train, judged, folder=folder, **options)
     return np.concatenate([weight.ravel() for weight in model.get_weights()]), history, model
 
 
@@ -80,7 +77,7 @@ def test_same_seed_same_weights_another_seed_others(prepared, tmp_path):
 
 
 def test_training_learns_and_keeps_the_best_epoch(prepared, tmp_path):
-    _, history, model = trained(prepared, tmp_path / "a", sizes=[32] * 8, augmentation=None)
+    _, history, model = trained(prepared, tmp_path / "a", sizes=[32] * 8, layers=())
     assert list(history.columns) == ["loss", "accuracy", "val_loss", "val_accuracy", "kept"]
     assert history.loss.iloc[-1] < history.loss.iloc[0]
     val = training.Dataset([prepared / "val"], LABELS, [32])
@@ -218,24 +215,15 @@ def test_an_empty_split_is_named(tmp_path):
         training.Dataset([tmp_path / "train"], LABELS, [8])
 
 
-@pytest.mark.parametrize("recipe", [augmentation.light, augmentation.crops])
-def test_augmentation_changes_training_pictures_only(recipe):
-    changes = recipe(0)
+@pytest.mark.parametrize("moved", [False, True])
+def test_augmentation_changes_training_pictures_only(moved):
+    changes = keras.Sequential(training.changes(0, moved))
     picture = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("float32")
     assert np.array_equal(changes(picture, training=False), picture)
     assert not np.allclose(changes(picture, training=True), picture)
 
 
-@pytest.mark.parametrize(("platform", "warned"), [("cpu", True), ("gpu", False)])
-def test_jax_without_a_gpu_is_warned_of(monkeypatch, recwarn, platform, warned):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    devices = [types.SimpleNamespace(platform=platform)]
-    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(devices=lambda: devices))
-    training._warn_of_a_slow_backend()
-    assert ["KERAS_BACKEND=tensorflow" in str(one.message) for one in recwarn] == [True] * warned
-
-
 def test_the_small_cnn_takes_the_pictures_of_the_prepared_folder(prepared, tmp_path):
     train = training.Dataset([prepared / "train"], LABELS, [16], 0)
-    history = training.fit(networks.small_cnn(LABELS, 16), train, None, 1, 0.01, tmp_path / "a", progress=False)
+    history = training.fit(networks.small_cnn(LABELS, 16), train, None, 0.01, tmp_path / "a", progress=False)
     assert history.loss.notna().all()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from scipy.special import softmax
 
 from sneakerlib import InputError, pictures
 from sneakerlib.catalog import class_numbers, usable
-from sneakerlib.learning import augmentation, confidence, heads, model_folder, networks, training
+from sneakerlib.learning import confidence, heads, model_folder, networks, training
 from sneakerlib.learning.backbones import OFFLINE, backbone
 from sneakerlib.learning.features import features
 from sneakerlib.learning.quiet import keras
@@ -57,15 +58,14 @@ def checked(options: Options) -> Options:
     """The options with the recipe's own numbers filled in; an InputError if one of them is wrong."""
     if options.recipe not in RECIPES:
         raise InputError(f"there is no recipe {options.recipe!r}: use {', '.join(RECIPES)}")
-    size, epochs = RECIPES[options.recipe]
-    for name in ("epochs", "logs") if not epochs else ():
+    defaults = dict(zip(("size", "epochs"), RECIPES[options.recipe], strict=True))
+    for name in ("epochs", "logs") if not defaults["epochs"] else ():
         if getattr(options, name) is not None:
             raise InputError(f"the recipe {options.recipe} is solved, not trained by epochs: leave --{name} out")
-    size = size if options.size is None else options.size
-    options = replace(options, size=size, epochs=epochs if options.epochs is None else options.epochs)
+    options = replace(options, **{name: own for name, own in defaults.items() if getattr(options, name) is None})
     if options.size < training.SMALLEST:
         raise InputError(f"size {options.size} is too small: use at least {training.SMALLEST} pixels")
-    if options.epochs < 1 and epochs:
+    if options.epochs < 1 and defaults["epochs"]:
         raise InputError(f"epochs must be at least 1, not {options.epochs}")
     return options
 
@@ -99,7 +99,7 @@ def train(
     model_folder.check_target(out)
     training.seed_everything(options.seed)
     task = _Task(catalog, labels, options, Path(cache or cache_folder()), progress)
-    recipe = {"second-order": _solved, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
+    recipe = {"second-order": _second_order, "frozen": _frozen, "fine-tune": _fine_tune, "scratch": _scratch}
     model, history, logits = recipe[options.recipe](task)
     model_folder.save(model, out, catalog, labels, history, options.recipe, options.seed, asdict(options))
     if len(rows := usable(catalog, "val")) and not options.final:
@@ -130,16 +130,13 @@ class _Task:
         kind = rows + json.dumps([asdict(self.options), keras.__version__])
         return self.cache / f"training-{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
 
-    def backbone(self, size: int | None = None) -> keras.Model:
-        return backbone(self.options.backbone, size or self.options.size)
-
-    def described(self, network: keras.Model | str, size: int, *splits: str):
+    def described(self, network: keras.Model | str, size: int, *splits: str) -> tuple:
         """Features, class numbers and groups of the pictures of some splits."""
         rows = usable(self.catalog).query("split in @splits")
         found = features(rows, network, size, self.cache, self.progress)
         return found, class_numbers(rows.label, self.labels), rows.group.where(rows.group.ne(""), rows.path)
 
-    def stepwise(self, model: keras.Model, sizes: list[int], changes: keras.Sequential, final=False) -> pd.DataFrame:
+    def stepwise(self, model: keras.Model, sizes: list[int], final: bool = False) -> pd.DataFrame:
         """Train by steps, see `training.fit`; a final one learns validation pictures, so none is left to judge it."""
         options, place = self.options, self.unfinished / ("final" if final else "steps")
         folder = pictures.prepare(self.catalog, self.unfinished / "prepared", progress=self.progress)
@@ -147,15 +144,25 @@ class _Task:
         data = training.Dataset(learned, self.labels, sizes, options.seed)
         judged = not final and (folder / "val").is_dir()
         val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
-        how = (RATES[options.recipe], place, changes, options.seed, options.class_weights, options.logs, self.progress)
-        return training.fit(model, data, val, options.epochs, *how)
+        rate, layers = RATES[options.recipe], training.changes(options.seed, moved=options.recipe == "fine-tune")
+        how = (options.class_weights, options.logs, self.progress)
+        return training.fit(model, data, val, rate, place, layers, *how)
+
+    def headed(self, model: keras.Model, network: keras.Model | str, solve: Callable) -> tuple:
+        """A model gets the head that `solve` finds on what a network says of the pictures; see `Trained`."""
+        size, balanced = model.input_shape[1], self.options.class_weights
+        learned, targets, groups = self.described(network, size, "train")
+        unseen, wanted, _ = self.described(network, size, "val")
+        (kernel, bias), scores = solve(learned, targets, groups, balanced)
+        said, logits = (heads.answers(seen, kernel) + bias for seen in (learned, unseen))
+        scores |= {"accuracy": _accuracy(said, targets), "val_accuracy": _accuracy(logits, wanted), "kept": True}
+        if self.options.final:
+            (kernel, bias), _ = solve(*self.described(network, size, "train", "val"), balanced, scores.get("strength"))
+        model.get_layer("logits").set_weights([kernel, bias])
+        return model, pd.DataFrame(scores, index=pd.Index([1], name="epoch")), logits
 
 
 Trained = tuple[keras.Model, pd.DataFrame, np.ndarray | None]  # with the validation pictures' logits, where known
-
-
-def _history(**scores) -> pd.DataFrame:
-    return pd.DataFrame(scores | {"kept": True}, index=pd.Index([1], name="epoch"))
 
 
 def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -163,56 +170,39 @@ def _accuracy(logits: np.ndarray, targets: np.ndarray) -> float:
     return float((logits.argmax(axis=1) == targets).mean()) if len(targets) else float("nan")
 
 
+def _logistic(learned: np.ndarray, targets: np.ndarray, groups: pd.Series, balanced: bool, _=None) -> tuple:
+    return heads.logistic(learned, targets, balanced), {}
+
+
+def _ridge(learned, targets: np.ndarray, groups: pd.Series, balanced: bool, strength: float | None = None) -> tuple:
+    """Leaving one out chooses the penalty, unless it is known, and how sure the head is."""
+    ridge = heads.Ridge(learned, targets, balanced)
+    strength, left_out = (strength, ridge.left_out(strength, groups)) if strength else ridge.chosen(groups)
+    kernel = ridge.kernel(strength)
+    kernel /= confidence.fit_temperature(left_out, targets, confidence.label_noise(left_out, targets))
+    scores = {"strength": strength, "left_out_accuracy": _accuracy(left_out, targets)}
+    return (kernel, np.zeros(kernel.shape[1], np.float32)), scores
+
+
 def _frozen(task: _Task) -> Trained:
-    name, size, weights = task.options.backbone, task.options.size, task.options.class_weights
-    learned, targets, _ = task.described(name, size, "train")
-    unseen, wanted, _ = task.described(name, size, "val")
-    head = kernel, bias = heads.logistic(learned, targets, weights)
-    said, logits = (heads.answers(seen, kernel) + bias for seen in (learned, unseen))
-    history = _history(accuracy=_accuracy(said, targets), val_accuracy=_accuracy(logits, wanted))
-    if task.options.final:
-        head = heads.logistic(*task.described(name, size, "train", "val")[:2], weights)
-    model = networks.classifier(task.backbone(), task.labels)
-    model.get_layer("logits").set_weights(head)
-    return model, history, logits
+    model = networks.classifier(backbone(task.options.backbone, task.options.size), task.labels)
+    return task.headed(model, task.options.backbone, _logistic)
 
 
-def _solved(task: _Task, trunk: keras.Model | None = None, final: bool | None = None) -> Trained:
-    """A ridge head on second moments; leaving one out chooses its penalty, and how sure it is."""
-    trunk, final = trunk or task.backbone(), task.options.final if final is None else final
+def _second_order(task: _Task, trunk: keras.Model | None = None) -> Trained:
     many = len(usable(task.catalog, "train")) > MANY
     fewer = {"channels": int(math.sqrt(FEWER_NUMBERS / len(networks.REGIONS)))} if many else {}
-    model = networks.second_order(trunk, task.labels, **fewer)
-    part, size = networks.before_head(model), trunk.input_shape[1]
-    learned, targets, groups = task.described(part, size, "train")
-    unseen, wanted, _ = task.described(part, size, "val")
-    ridge = heads.Ridge(learned, targets, task.options.class_weights)
-    strength, left_out = ridge.chosen(groups)
-    kernel = ridge.kernel(strength)
-    logits = heads.answers(unseen, kernel)
-    history = _history(
-        strength=strength,
-        accuracy=_accuracy(heads.answers(learned, kernel), targets),
-        left_out_accuracy=_accuracy(left_out, targets),
-        val_accuracy=_accuracy(logits, wanted),
-    )
-    if final:
-        learned, targets, groups = task.described(part, size, "train", "val")
-        ridge = heads.Ridge(learned, targets, task.options.class_weights)
-        kernel, left_out = ridge.kernel(strength), ridge.left_out(strength, groups)
-    temperature = confidence.fit_temperature(left_out, targets, confidence.label_noise(left_out, targets))
-    model.get_layer("logits").set_weights([kernel / temperature, np.zeros(kernel.shape[1], np.float32)])
-    return model, history, logits / temperature
+    model = networks.second_order(trunk or backbone(task.options.backbone, task.options.size), task.labels, **fewer)
+    return task.headed(model, networks.before_head(model), _ridge)
 
 
 def _scratch(task: _Task) -> Trained:
-    model = networks.small_cnn(task.labels, task.options.size)
-    start, changes = model.get_weights(), augmentation.light(task.options.seed)
-    sizes = [task.options.size] * task.options.epochs
-    history = task.stepwise(model, sizes, changes)
+    model, sizes = networks.small_cnn(task.labels, task.options.size), [task.options.size] * task.options.epochs
+    start = model.get_weights()
+    history = task.stepwise(model, sizes)
     if task.options.final:
         model.set_weights(start)
-        task.stepwise(model, sizes, changes, final=True)
+        task.stepwise(model, sizes, final=True)
     return model, history, None
 
 
@@ -224,27 +214,24 @@ def _fine_tune(task: _Task) -> Trained:
     """
     options, sizes = task.options, training.sizes_of(task.options.size, task.options.epochs)
     tuned = networks.classifier(backbone(options.backbone, None), task.labels)
-    changes = augmentation.crops(options.seed)
     for layer in tuned.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     learned, targets, _ = task.described(options.backbone, sizes[0], "train")
     tuned.get_layer("logits").set_weights(heads.logistic(learned, targets, options.class_weights))
     start = tuned.get_weights()
-    history, best = task.stepwise(tuned, sizes, changes).assign(pixels=sizes), None
-    for size in (options.size, round(LARGER * options.size)) if history.val_accuracy.notna().any() else ():
-        trunk = task.backbone(size)
-        trunk.set_weights(tuned.get_weights()[:-2])  # all but the head
-        model, scores, logits = _solved(task, trunk, final=False)
+    history = task.stepwise(tuned, sizes).assign(pixels=sizes)
+    if history.val_accuracy.notna().any():
+        larger = backbone(options.backbone, round(LARGER * options.size))
+        larger.set_weights(tuned.get_weights()[:-2])  # all but the head
+        model, scores, logits = _second_order(task, larger)
         better = scores.val_accuracy.item() > model_folder.best_accuracy(history)
-        row = scores.reindex(columns=history.columns).assign(pixels=size, kept=False)
+        row = scores.reindex(columns=history.columns).assign(pixels=larger.input_shape[1], kept=False)
         history = pd.concat([history, row.set_axis([history.index[-1] + 1])]).rename_axis("epoch")
         if better:
-            best, history["kept"] = (trunk, model, logits), history.index == history.index[-1]
-    if best:
-        return _solved(task, best[0], final=True)[0] if options.final else best[1], history, best[2]
+            return model, history.assign(kept=history.index == history.index[-1]), logits
     if options.final:
         tuned.set_weights(start)
-        task.stepwise(tuned, sizes, changes, final=True)
-    model = networks.classifier(task.backbone(), task.labels)
+        task.stepwise(tuned, sizes, final=True)
+    model = networks.classifier(backbone(options.backbone, options.size), task.labels)
     model.set_weights(tuned.get_weights())
     return model, history, None

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,19 +28,30 @@ def seed_everything(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def changes(seed: int, moved: bool = False) -> list[keras.Layer]:
+    """Layers that mirror and relight pictures of 0 to 255 in training; and, if they may be `moved`, crop them.
+
+    Turning and zooming interpolate, so a network that learns its own normalisation sees small pictures blurred in
+    training and sharp afterwards: on validation pictures at 64 pixels, one seed, a CNN from scratch reached 0.71 with
+    light alone, 0.55 with turning, zooming and shifting as well, 0.67 without changes.
+    """
+    light = [
+        keras.layers.RandomFlip("horizontal", seed=seed),
+        keras.layers.RandomBrightness(0.1, value_range=(0, 255), seed=seed + 1),
+        keras.layers.RandomContrast(0.2, value_range=(0, 255), seed=seed + 2),
+    ]
+    zoom = keras.layers.RandomZoom((-0.2, 0.0), fill_mode="nearest", seed=seed + 3)  # to 80 % of the side at the least
+    return [*light, zoom, keras.layers.RandomTranslation(0.1, 0.1, "nearest", seed=seed + 4)] if moved else light
+
+
 class Dataset:
-    """Pictures of prepared folders as a tf.data.Dataset, decoded as `image_dataset_from_directory` does.
+    """Pictures of prepared folders as `batches` of 32, as `image_dataset_from_directory` decodes them.
 
     Args:
         folders: Such as `prepared/train`: a sub-folder per class.
         labels: The classes, in the order of the class numbers.
         sizes: Height and width of the pictures in pixels, for each epoch; of validation pictures a single one.
-        seed: Of the order of the pictures in each epoch, which depends on nothing but this and the epoch's number.
-            Defaults to none: sorted.
-
-    Attributes:
-        batches: A tf.data.Dataset of 32 pictures, 0 to 255, and one-hot targets.
-        epoch: A variable; which epoch comes next.
+        seed: Of the order in each epoch, which depends on nothing else but the variable `epoch`. Defaults to sorted.
     """
 
     def __init__(self, folders: list[Path], labels: list[str], sizes: Sequence[int], seed: int | None = None):
@@ -51,7 +61,7 @@ class Dataset:
         if not files:
             raise InputError(f"no pictures in {folders[0]}: split the catalog and prepare it again")
         self.targets = np.array([labels.index(file.parent.name) for file in files])
-        self.steps = -(-len(files) // BATCH)
+        self.seed, self.epochs, self.steps = seed, len(sizes), -(-len(files) // BATCH)
         self.epoch = tf.Variable(0, trainable=False)
         order = [np.arange(len(files)) for _ in sizes]
         if seed is not None:
@@ -72,25 +82,18 @@ class Dataset:
 
 
 class Reseed(keras.callbacks.Callback):
-    """Lets the order of pictures and all that layers draw by lot depend on the epoch's number alone.
+    """Lets the order of pictures, and all that layers draw by lot, depend on seed and epoch alone: no backup has it."""
 
-    Keras' backup knows weights and optimizer, but not how far the random numbers were.
-
-    Args:
-        data: Training pictures.
-        seed: Of the layers' random numbers.
-    """
-
-    def __init__(self, data: Dataset, seed: int):
+    def __init__(self, data: Dataset):
         super().__init__()
-        self.data, self.seed = data, seed
+        self.data = data
 
     def on_epoch_begin(self, epoch, logs=None):
         """Set them."""
         self.data.epoch.assign(epoch)
         states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
         for at, state in enumerate(states):
-            state.assign(np.array([self.seed + at, epoch], state.dtype))
+            state.assign(np.array([self.data.seed + at, epoch], state.dtype))
 
 
 class Backup(keras.callbacks.BackupAndRestore):
@@ -137,76 +140,57 @@ def fit(
     model: keras.Model,
     train: Dataset,
     val: Dataset | None,
-    epochs: int,
     rate: float,
     folder: Path,
-    augmentation: keras.Sequential | None = None,
-    seed: int = 0,
+    layers: Sequence[keras.Layer] = (),
     class_weights: bool = False,
     logs: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train every weight that is trainable; the epoch with the best validation accuracy is kept.
+    """Train every weight that is trainable, in place; the epoch with the best validation accuracy is kept.
 
     Args:
-        model: Changed in place.
-        train: Training pictures, for as many epochs.
+        model: From pictures of 0 to 255 to logits.
+        train: Training pictures, of as many epochs as there are to be.
         val: Validation pictures, which choose the epoch; None trains to the end.
-        epochs: Passes over the training pictures.
         rate: Peak learning rate of AdamW, reached after a tenth of the steps, then falling along a cosine to zero.
-        folder: Gets the state after every epoch; a later call with the same arguments goes on from there, to the same
-            weights as if nothing had happened.
-        augmentation: Layers that change training pictures. Defaults to none.
-        seed: Of the layers' random numbers. Defaults to 0.
-        class_weights: Let every class count alike, however many pictures it has. Defaults to False.
-        logs: A folder for TensorBoard. Defaults to none.
-        progress: Show a bar. Defaults to True.
+        folder: Gets the state after every epoch: a later call goes on from there as if nothing had happened.
+        layers: Change training pictures.
+        class_weights: See `recipes.Options`.
+        logs: See `recipes.Options`.
+        progress: Show a bar.
 
     Returns:
-        History with one row per epoch: loss, accuracy, val_loss, val_accuracy, kept (whether the model has the weights
-        of this epoch).
-
-    Raises:
-        InputError: If logs are wanted and TensorBoard is not installed.
+        A row per epoch: loss, accuracy, val_loss, val_accuracy, kept (whether the model has this epoch's weights).
     """
     if logs and not importlib.util.find_spec("tensorboard"):
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave its logs out")
-    _warn_of_a_slow_backend()
     folder.mkdir(parents=True, exist_ok=True)
-    steps, best, table = epochs * train.steps, folder / "best.weights.h5", folder / "history.csv"
-    schedule = keras.optimizers.schedules.CosineDecay(
-        rate / 100, max(1, steps - steps // 10), warmup_target=rate, warmup_steps=max(1, steps // 10)
-    )
-    changes = augmentation.layers if augmentation else []
-    network = keras.Sequential([keras.Input(model.input_shape[1:]), *changes, model])
+    steps, best, table = train.epochs * train.steps, folder / "best.weights.h5", folder / "history.csv"
+    warm_up = {"warmup_target": rate, "warmup_steps": max(1, steps // 10)}
+    schedule = keras.optimizers.schedules.CosineDecay(rate / 100, max(1, steps - steps // 10), **warm_up)
+    network = keras.Sequential([keras.Input(model.input_shape[1:]), *layers, model])
     network.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-4),
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1),  # Szegedy et al. 2016
         metrics=["accuracy"],
         jit_compile=False,  # XLA is ten times slower for convolutions on a CPU
     )
-    callbacks = [Reseed(train, seed)]
+    callbacks = [Reseed(train)]
     if val:
         so_far = _history(table).val_accuracy.max() if table.is_file() and table.stat().st_size else None
         options = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True, "save_weights_only": True}
-        callbacks.append(keras.callbacks.ModelCheckpoint(best, initial_value_threshold=so_far, **options))
+        callbacks += [keras.callbacks.ModelCheckpoint(best, initial_value_threshold=so_far, **options)]
     callbacks += [keras.callbacks.CSVLogger(table, append=True)]
     callbacks += [Bar()] * progress + [keras.callbacks.TensorBoard(str(logs))] * bool(logs)
     callbacks += [Backup(folder / "backup", delete_checkpoint=False, double_checkpoint=True)]  # last: all is written
-    network.fit(
-        train.batches,
-        validation_data=val and val.batches,
-        epochs=epochs,
-        verbose=0,
-        shuffle=False,  # the batches have an order of their own, which a stop does not change
-        class_weight=balanced(train.targets) if class_weights else None,
-        callbacks=callbacks,
-    )
+    counts = balanced(train.targets) if class_weights else None
+    how = {"epochs": train.epochs, "class_weight": counts, "callbacks": callbacks, "verbose": 0}
+    network.fit(train.batches, validation_data=val and val.batches, shuffle=False, **how)  # the order is the data's own
     history = _history(table)
     if val:
         network.load_weights(best)
-    kept = history.val_accuracy.idxmax() if val else history.index[-1]
-    return history.assign(kept=history.index == kept)
+    return history.assign(kept=history.index == (history.val_accuracy.idxmax() if val else history.index[-1]))
 
 
 def _history(table: Path) -> pd.DataFrame:
@@ -232,16 +216,3 @@ def balanced(targets: np.ndarray) -> dict[int, float]:
     """How much a picture of each class counts, so that every class counts alike and the mean picture as 1."""
     classes = np.unique(targets)
     return dict(zip(classes.tolist(), compute_class_weight("balanced", classes=classes, y=targets).tolist()))
-
-
-def _warn_of_a_slow_backend() -> None:
-    """JAX without a GPU trained 2.9 pictures a second of MobileNetV2 at 160 pixels, TensorFlow 24 to 29."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if all(device.platform == "cpu" for device in jax.devices()):
-            warnings.warn(
-                "Keras runs on JAX, which finds no GPU here and trains these networks about ten times more slowly than "
-                "TensorFlow: set KERAS_BACKEND=tensorflow",
-                stacklevel=4,
-            )
