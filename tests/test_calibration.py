@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from sneakerlib import catalog, evaluation
 from sneakerlib.cleaning import audit
-from sneakerlib.learning import model_folder
+from sneakerlib.learning import confidence, model_folder
 from sneakerlib.learning.features import features
 from sneakerlib.sample import dataset
 
@@ -28,15 +28,15 @@ def model(pictures=3000, overconfident=1.0, wrong_labels=0.0, seed=0):
 def fitted(predictions, noise=0.0):
     """The temperature, as a factor to that of these predictions."""
     targets = catalog.class_numbers(predictions.label, LABELS)
-    return model_folder.fit_temperature(model_folder.log_probabilities(predictions, LABELS), targets, noise)
+    return confidence.fit_temperature(confidence.log_probabilities(predictions, LABELS), targets, noise)
 
 
 def test_the_temperature_undoes_a_scale():
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4000, 3))
     targets = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in logits])
-    assert model_folder.fit_temperature(logits, targets) == pytest.approx(1, abs=0.05)
-    assert model_folder.fit_temperature(logits * 7, targets) == pytest.approx(7, abs=0.35)
+    assert confidence.fit_temperature(logits, targets) == pytest.approx(1, abs=0.05)
+    assert confidence.fit_temperature(logits * 7, targets) == pytest.approx(7, abs=0.35)
 
 
 def test_the_temperature_is_the_best_of_a_fine_grid():
@@ -58,7 +58,7 @@ def test_a_temperature_that_allows_for_wrong_labels_is_that_of_the_right_ones():
 
 def test_scaling_mends_an_overconfident_model_and_changes_no_answer():
     raw = model(overconfident=4)
-    scaled = model_folder.temperature_scaled(raw, fitted(raw))
+    scaled = confidence.temperature_scaled(raw, fitted(raw))
     assert evaluation.expected_calibration_error(raw) > 0.1
     assert evaluation.expected_calibration_error(scaled) < 0.03
     p = scaled[[f"p_{label}" for label in LABELS]].to_numpy()
@@ -72,7 +72,7 @@ def test_a_model_without_an_error_on_few_pictures_is_not_made_certain():
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 3, 20)
     logits = np.eye(3)[targets] + rng.normal(0, 0.1, (20, 3))
-    temperature = model_folder.fit_temperature(logits, targets)
+    temperature = confidence.fit_temperature(logits, targets)
     assert softmax(logits / temperature, axis=1).max(axis=1).mean() == pytest.approx(21 / 22, abs=0.01)
 
 
@@ -82,13 +82,13 @@ def test_a_model_whose_every_error_is_a_wrong_label_is_not_made_certain():
     targets = rng.integers(0, 3, 100)
     logits = np.eye(3)[targets] + rng.normal(0, 0.1, (100, 3))
     targets[:10] = (targets[:10] + 1) % 3
-    temperature = model_folder.fit_temperature(logits, targets, noise=0.15)
+    temperature = confidence.fit_temperature(logits, targets, noise=0.15)
     assert 0.95 < softmax(logits / temperature, axis=1).max(axis=1).mean() < 0.998
 
 
 @pytest.mark.parametrize("wrong_labels", [0.0, 0.05])
 def test_above_the_threshold_new_answers_are_right_as_often_as_wanted(wrong_labels):
-    threshold = model_folder.fit_threshold(model(2000, wrong_labels=wrong_labels), 0.95, wrong_labels * 3 / 2)
+    threshold = confidence.fit_threshold(model(2000, wrong_labels=wrong_labels), 0.95, wrong_labels * 3 / 2)
     fresh = model(seed=1)  # judged against true labels
     given = fresh[fresh.confidence >= threshold]
     assert 0.93 < given.correct.mean() < 0.99
@@ -97,7 +97,7 @@ def test_above_the_threshold_new_answers_are_right_as_often_as_wanted(wrong_labe
 
 def test_a_model_that_is_never_right_is_never_sure():
     answers = model(300)
-    assert model_folder.fit_threshold(answers.assign(correct=False)) == 1.0
+    assert confidence.fit_threshold(answers.assign(correct=False)) == 1.0
 
 
 # What stands in the open in notebook 05 gives the same numbers.
@@ -106,7 +106,7 @@ def test_a_model_that_is_never_right_is_never_sure():
 @pytest.mark.parametrize("noise", [0.0, 0.15])
 def test_the_notebooks_temperature_is_that_of_the_package(noise):
     seen = model(300, overconfident=2, wrong_labels=noise * 2 / 3)
-    given = {"seen": seen, "labels": LABELS, "noise": noise, "model_folder": model_folder, "np": np}
+    given = {"seen": seen, "labels": LABELS, "noise": noise, "confidence": confidence, "np": np}
     found = run_cells(NOTEBOOK, "05-53", "05-67", "05-68", **given)
     assert np.exp(found["best"].x) == pytest.approx(fitted(seen, noise), rel=1e-3)
 
@@ -181,13 +181,13 @@ def test_on_whole_samples_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_
         train = judged.split.eq("train")
         head = found["head"].fit(vectors[train.to_numpy()], judged.label[train])
         val, test = (
-            model_folder.as_predictions(rows, labels, head.predict_proba(vectors.loc[rows.path]))
+            confidence.as_predictions(rows, labels, head.predict_proba(vectors.loc[rows.path]))
             for rows in (judged[judged.split.eq(split)] for split in ("val", "test"))
         )
-        logits = model_folder.log_probabilities(val, labels)
+        logits = confidence.log_probabilities(val, labels)
         for noise, kept in ((0.0, plain), (found["noise"], allowing)):
-            factor = model_folder.fit_temperature(logits, catalog.class_numbers(val.label, labels), noise)
-            kept.append(dataset.truly(model_folder.temperature_scaled(test, factor), planted))
+            factor = confidence.fit_temperature(logits, catalog.class_numbers(val.label, labels), noise)
+            kept.append(dataset.truly(confidence.temperature_scaled(test, factor), planted))
     plain, allowing = (evaluation.expected_calibration_error(pd.concat(parts)) for parts in (plain, allowing))
     assert allowing < plain / 2
     assert allowing < 0.05  # a tenth of the 360 validation labels is wrong; chance alone gives up to 0.03

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sneakerlib import catalog
-from sneakerlib.learning import heads, model_folder
+from sneakerlib.learning import confidence, heads
 from sneakerlib.review import corrections, suspects
 
 NOTEBOOK = "06_misclassified_images"
@@ -60,7 +60,7 @@ def left_out(rows, features):
     labels = sorted(set(rows.label))
     given = catalog.class_numbers(rows.label, labels)
     scores = heads.leave_one_out(features.astype(np.float32), given, rows.group.to_numpy())
-    p = softmax(scores / model_folder.fit_temperature(scores, given), axis=1)
+    p = softmax(scores / confidence.fit_temperature(scores, given), axis=1)
     return pd.DataFrame(p, rows.index, labels)
 
 

@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 
 from sneakerlib import InputError, __version__
 from sneakerlib.deployment import gate
-from sneakerlib.deployment.desk import Desk
 from sneakerlib.pictures import from_the_web
 from sneakerlib.scraping.web import Web
 
@@ -84,8 +83,8 @@ async def _failed(_, error: Exception) -> JSONResponse:
     return JSONResponse({"success": False, "error": reason}, status, getattr(error, "headers", None))
 
 
-def application(desk: Desk, allow_urls: bool, allow_hosts: Iterable[str], framed_by: Iterable[str]) -> Callable:
-    """The application; for the options see `serving.Server`."""
+def application(desk, allow_urls: bool, allow_hosts: Iterable[str], framed_by: Iterable[str]) -> Callable:
+    """The application over a `desk.Desk`; for the options see `serving.Server`."""
     uploads, fetching = gate.Uploads(), gate.Lanes(FETCHES, FETCHES)
     handlers = dict.fromkeys((InputError, HTTPException, Exception), _failed)
     app = FastAPI(title="sneakerlib", version=__version__, docs_url=None, redoc_url=None, exception_handlers=handlers)

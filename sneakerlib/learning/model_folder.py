@@ -20,13 +20,7 @@ from scipy.special import softmax
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
-from sneakerlib.learning.confidence import (  # noqa: F401
-    as_predictions,
-    fit_temperature,
-    fit_threshold,
-    log_probabilities,
-    temperature_scaled,
-)
+from sneakerlib.learning.confidence import as_predictions
 from sneakerlib.learning.engine import Keras, LiteRT, engine
 from sneakerlib.learning.features import answers, look
 from sneakerlib.runs import replacing, write_json
