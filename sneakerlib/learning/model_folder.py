@@ -21,7 +21,7 @@ from scipy.special import softmax
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.learning.confidence import as_predictions
-from sneakerlib.learning.engine import Keras, LiteRT, engine
+from sneakerlib.learning.engine import Engine, engine
 from sneakerlib.learning.features import answers, look
 from sneakerlib.runs import replacing, write_json
 
@@ -54,7 +54,7 @@ class Saved:
     folder: Path
 
     @cached_property
-    def engine(self) -> LiteRT | Keras:
+    def engine(self) -> Engine:
         """The fastest exact way to ask the model; what it is exported to is kept in the model folder."""
         return engine(self.model, self.folder)
 
