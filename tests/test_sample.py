@@ -42,7 +42,7 @@ def test_every_kind_of_defect_is_planted_once_per_file(shoes):
     truth = dataset.truth(shoes)
     assert set(truth.defect) == {"", *dataset.INSTEAD, *dataset.EXTRAS, *dataset.TWINS}
     assert not truth.path.duplicated().any()
-    assert truth.defect.eq("wrong-label").sum() == round(0.10 * 60)
+    assert truth.defect.eq("wrong-label").sum() == round(dataset.INSTEAD["wrong-label"] / 100 * 60)
 
 
 def test_planted_defects_are_what_they_are_called(shoes):

@@ -17,7 +17,7 @@ from sneakerlib.sample.studio import darkened, off_topic, out_of_focus, photogra
 
 CLASSES, PER_CLASS = 5, 160  # of the default sample: see benchmarks/story.py for what these numbers have to show
 # What is planted, per 100 pictures and at least once: first in pictures of the plan, then in further files.
-INSTEAD = {"wrong-label": 10, "dark": 1, "blurry": 1}
+INSTEAD = {"wrong-label": 12, "dark": 1, "blurry": 1}
 INSTEAD |= dict.fromkeys(("grey", "grey-alpha", "palette", "rgba", "cmyk", "16-bit", "exif-rotated"), 0.5)
 INSTEAD |= dict.fromkeys(("no-extension", "upper-case"), 0.5)
 PNG = ("grey-alpha", "palette", "rgba", "16-bit")  # what a JPEG cannot be
