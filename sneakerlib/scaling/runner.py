@@ -19,7 +19,7 @@ from sneakerlib import InputError
 from sneakerlib.runs import alone, replacing, sweep, write_json
 
 # The smoke setting, for notebooks that declare these parameters: everything runs, nothing is learned well.
-QUICK = {"CLASSES": 3, "PER_CLASS": 16, "EPOCHS": 12, "FROZEN_SIZE": 96}
+QUICK = {"CLASSES": 3, "PER_CLASS": 40, "EPOCHS": 12, "FROZEN_SIZE": 96}
 QUICK |= dict.fromkeys(["STORY_EPOCHS", "FINE_TUNE_EPOCHS", "TOP_EPOCHS"], 1)
 QUICK |= dict.fromkeys(["SIZE", "STORY_SIZE", "TOP_SIZE", "FINE_TUNE_SIZE"], 64)
 # Set in the kernels of a run: Setup cells, which prepare Colab, then leave everything as it is.
