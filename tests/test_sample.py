@@ -61,7 +61,7 @@ def test_planted_defects_are_what_they_are_called(shoes):
         for measure in (lambda grey: np.percentile(grey, 99), lambda grey: np.abs(np.diff(grey)).mean())
     )
     assert light[first.path["dark"]] < 70 < min(light[path] for path in sharp)
-    assert detail[first.path["blurry"]] < np.median([detail[path] for path in sharp]) / 2
+    assert detail[first.path["blurry"]] < 0.75 * np.median([detail[path] for path in sharp])
     assert "." not in first.path["no-extension"]
     assert first.path["upper-case"].endswith(".JPG")
     wrong = truth[truth.defect.eq("wrong-label")]
@@ -124,7 +124,7 @@ def test_raw_pixels_do_not_give_the_model_away():
 def test_the_search_service_pages_and_serves_the_files(shoes):
     truth = dataset.truth(shoes)
     with loopback.search_service(shoes) as service:
-        label = truth.label[0]
+        label = truth.label.value_counts().index[0]  # more than a page of them
         with Web([service.removeprefix("http://")]) as web:
             pages = [json.loads(web.get(f"{service}/search?q={label}&page={page}")) for page in (1, 2)]
             results = pages[0]["results"] + pages[1]["results"]
