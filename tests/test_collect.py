@@ -105,7 +105,7 @@ def test_every_planted_broken_file_is_rejected_and_says_why(shoes, tmp_path):
 
 @pytest.mark.parametrize("limit", [1, 20, 21])
 def test_the_limit_holds_over_pages(shoes, tmp_path, limit):
-    found, rejected, _ = of_sample(shoes, tmp_path, limit=limit)
+    found, rejected, _ = of_sample(shoes, tmp_path, "bolt", limit)  # 28 of these, 20 on a page
     assert len(found) + len(rejected) == limit
 
 
