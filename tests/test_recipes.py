@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 
 from sneakerlib import InputError, catalog, cli
+from sneakerlib.cleaning import audit
 from sneakerlib.learning import confidence, heads, model_folder, recipes
 from sneakerlib.learning.features import features
+from sneakerlib.sample import dataset
 
 OPTIONS = {  # that make a recipe quick
     "second-order": {"size": 64},
@@ -24,6 +26,14 @@ OPTIONS = {  # that make a recipe quick
 def train(table, recipe, out, cache, **options):
     options = recipes.Options(recipe, **OPTIONS[recipe] | options)
     return recipes.train(table, out, options, cache=cache, progress=False)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Without wrong labels: narrow networks learn little from sixty pictures as it is."""
+    folder = tmp_path_factory.mktemp("clean") / "shoes"
+    dataset.make(folder, classes=3, per_class=20, seed=5, defects=False, progress=False)
+    return audit.prepare(folder, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,7 @@ def test_without_validation_pictures_a_second_order_head_is_chosen_by_leaving_on
     assert 1 / 3 < history.left_out_accuracy.item() <= history.accuracy.item()
     assert history.val_accuracy.isna().all()
     assert "not known" in (tmp_path / "m/card.md").read_text()
-    assert model_folder.load(tmp_path / "m").predictions(rows, "test").correct.mean() > 1 / 3
+    assert model_folder.load(tmp_path / "m").predictions(rows, None).correct.mean() > 1 / 3
 
 
 @pytest.mark.parametrize("recipe", ["fine-tune", "scratch", "frozen"])
