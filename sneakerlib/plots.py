@@ -59,7 +59,7 @@ def save(ax: Axes, path: str | Path, numbers: pd.DataFrame | None = None) -> Pat
     numbers = getattr(figure, "plotted", None) if numbers is None else numbers
     if numbers is None:
         raise InputError("this figure has no numbers to save beside it: hand them over as the third argument")
-    dpi = 72 if figure.axes[0].images else 110  # a gallery needs no sharp letters, and its file would grow large
+    dpi = 60 if figure.axes[0].images else 110  # a gallery needs no sharp letters, and its file would grow large
     with replacing(path.with_name(path.name + ".png")) as beside:
         figure.savefig(beside, dpi=dpi, bbox_inches="tight")
     with replacing(path.with_name(path.name + ".csv")) as beside:
