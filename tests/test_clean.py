@@ -211,3 +211,12 @@ def test_a_second_audit_looks_at_nothing_again(fresh, tmp_path, monkeypatch):
     first = audit.audit(fresh, cache=tmp_path, progress=False)
     monkeypatch.setattr("sneakerlib.cleaning.look.look", lambda file: pytest.fail("looked again"))
     pd.testing.assert_frame_equal(audit.audit(fresh, cache=tmp_path, progress=False), first)
+
+
+def test_a_folder_without_a_single_picture_is_audited_all_the_same(tmp_path):
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.jpg").write_text(f"<html>{label}</html>")
+    assert audited(tmp_path).issue.tolist() == ["not-a-picture"] * 2
+    with pytest.raises(InputError, match="no usable pictures to split"):
+        audit.prepare(tmp_path, progress=False)

@@ -49,7 +49,7 @@ def audit(
     for issue, score in odd.items():
         found.append(_say(good.loc[score.index], issue, 1 - score, score.map("{:.2f}".format)))
     if features and len(distinct) >= off_topic.FEWEST:
-        clear = good.drop(odd["dark"].index.union(odd["blurry"].index))  # of others no network can tell
+        clear = good.drop(odd["dark"].index.union(odd["blurry"].index))  # what the others show, no network can say
         strange = clear.join(off_topic.find(catalog.loc[distinct.index], cache, progress), on="sha256", how="inner")
         evidence = [f"{row.score:.1f}, limit {row.limit:.1f}" for row in strange.itertuples()]
         found.append(_say(strange, "off-topic", 1 - strange.limit / (2 * strange.score), evidence))
@@ -96,8 +96,8 @@ def _contradictions(twins: pd.DataFrame, issue: str) -> Iterator[list[dict]]:
 def _near(distinct: pd.DataFrame) -> Iterator[list[dict]]:
     """Pictures that look the same though their files differ; contradictory too if one group has two labels."""
     hashes, *others = (
-        np.frombuffer(bytes.fromhex("".join(distinct[column])), kind).reshape(len(distinct), -1)
-        for column, kind in (("hash", ">u8"), ("fine", np.uint8), ("thumbnail", np.uint8))
+        np.frombuffer(bytes.fromhex("".join(distinct[column])), kind).reshape(-1, width)
+        for column, kind, width in (("hash", ">u8", 1), ("fine", np.uint8, 32), ("thumbnail", np.uint8, 192))
     )
     found = twins.find(hashes[:, 0].astype(np.uint64), *others).set_index(distinct.index)
     group = distinct.groupby(found.group).sha256.transform("min").str[:12]

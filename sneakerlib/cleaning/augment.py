@@ -32,7 +32,7 @@ iaa.ElasticTransformation._generate_shift_maps = classmethod(
     lambda *args, **kwargs: tuple(shifts.astype(np.float32, copy=False) for shifts in _shift_maps(*args, **kwargs))
 )
 
-CHANGES = iaa.Sequential(  # what an earlier library of ours offered; notebook 02 shows it part by part
+CHANGES = iaa.Sequential(  # the same as in notebook 02, which shows them one by one
     [
         iaa.Sometimes(0.5, iaa.Fliplr(1)),
         iaa.Sometimes(0.3, iaa.ElasticTransformation(alpha=(0, 30), sigma=5, mode="nearest")),
