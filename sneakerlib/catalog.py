@@ -12,7 +12,7 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.pictures import folder_of, header, quietly
-from sneakerlib.runs import replacing
+from sneakerlib.runs import write_csv
 
 SPLITS = ("train", "val", "test")
 FACTS = ["path", "label", "sha256", "width", "height", "mode", "format"]
@@ -140,8 +140,7 @@ def save(catalog: pd.DataFrame, file: str | Path, home: str | Path | None = None
         way = Path(os.path.relpath(folder, Path(home or file.parent).resolve())).as_posix()
     except ValueError:  # another drive on Windows
         way = folder.as_posix()
-    with replacing(file) as beside:
-        validate(catalog, str(file)).assign(**{HERE: way}).to_csv(beside, index=False, lineterminator="\n")
+    write_csv(file, validate(catalog, str(file)).assign(**{HERE: way}))
     return file
 
 

@@ -23,55 +23,51 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _shared(name: str, text: str, **how) -> argparse.ArgumentParser:
-    """An option that several verbs have."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument(name, help=text, **how)
-    return parent
-
-
 def parser() -> argparse.ArgumentParser:
     """Every verb and its options."""
     top = Parser(prog="sneakerlib", description="From a folder with one sub-folder per class to an honest classifier.")
     top.add_argument("--version", action="version", version=f"sneakerlib {__version__}")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     default = " (default: %(default)s)"
+    shared = {  # options that several verbs have
+        "--json": {"help": "print the result as JSON", "action": "store_true"},
+        "--labels": {"help": "only these classes", "type": _names, "metavar": "A,B,C"},
+        "--val": {"help": "fraction for validation" + default, "type": float, "default": 0.15},
+        "--test": {"help": "fraction for the final test" + default, "type": float, "default": 0.15},
+        "--seed": {"help": "same seed, same numbers" + default, "type": int, "default": 0},
+        "--no-features": {"help": "do not look for pictures of something else, which needs TensorFlow"},
+        "--allow-host": {"help": "a host of your own that may have a private address; may be given several times"},
+    }
+    shared["--no-features"] |= {"dest": "features", "action": "store_false"}
+    shared["--allow-host"] |= {"dest": "allow", "action": "append", "default": [], "metavar": "HOST:PORT"}
+    split = ("--labels", "--val", "--test", "--seed")
 
-    json_ = _shared("--json", "print the result as JSON", action="store_true")
-    labels = _shared("--labels", "only these classes", type=_names, metavar="A,B,C")
-    val = _shared("--val", "fraction for validation" + default, type=float, default=0.15)
-    test = _shared("--test", "fraction for the final test" + default, type=float, default=0.15)
-    seed = _shared("--seed", "same seed, same numbers" + default, type=int, default=0)
-    text = "do not look for pictures of something else, which needs TensorFlow"
-    features = _shared("--no-features", text, dest="features", action="store_false")
-    text = "a host of your own that may have a private address; may be given several times"
-    hosts = _shared("--allow-host", text, dest="allow", action="append", default=[], metavar="HOST:PORT")
-    split = (labels, val, test, seed)
-
-    def verb(function, text: str, *shared: argparse.ArgumentParser):
-        name = function.__name__.strip("_")
-        sub = verbs.add_parser(name, help=text, description=text, parents=[json_, *shared])
+    def verb(function, text: str, *options: str):
+        sub = verbs.add_parser(function.__name__.strip("_"), help=text, description=text)
         sub.set_defaults(call=function)
+        for name in ("--json", *options):
+            sub.add_argument(name, **shared[name])
         return sub.add_argument
 
-    add = verb(_sample, "draw the embedded sample: invented sneakers with planted defects", seed)
+    add = verb(_sample, "draw the embedded sample: invented sneakers with planted defects", "--seed")
     add("out", metavar="OUT")
     add("--classes", type=int, default=5, help="2 to 23" + default)
     add("--per-class", type=int, default=160, help="pictures per class" + default)
 
-    add = verb(_collect, "search for pictures and download them; the same command again goes on", labels, hosts)
+    add = verb(
+        _collect, "search for pictures and download them; the same command again goes on", "--labels", "--allow-host"
+    )
     add("file", metavar="TERMS.csv", help="columns label, query, and perhaps limit, split, source")
     add("out", metavar="OUT")
     add("--source", default="openverse", help="openverse, commons, duckduckgo, page, urls or sample" + default)
     add("--limit", type=int, metavar="N", help="results of a query at the most (default: what TERMS says)")
-    text = "only these licences (default: any)"
-    add("--licence", dest="licences", type=_names, default=[], metavar="CC0,BY", help=text)
+    add("--licence", dest="licences", type=_names, default=[], metavar="CC0,BY", help="only these (default: any)")
 
-    add = verb(_audit, "look at every picture and report what is wrong with it", labels, features)
+    add = verb(_audit, "look at every picture and report what is wrong with it", "--labels", "--no-features")
     add("images", metavar="IMAGES")
     add("--out", metavar="findings.csv", help="write a row per picture and issue there")
 
-    add = verb(_split, "audit a picture folder and split it into train, val and test", *split, features)
+    add = verb(_split, "audit a picture folder and split it into train, val and test", *split, "--no-features")
     add("source", metavar="IMAGES")
     add("--out", default="catalog.csv", help="splits of pictures in it are kept" + default)
     add("--decisions", metavar="FILE", help="CSV with path, action (keep, drop, quarantine) and reason")
@@ -93,23 +89,23 @@ def parser() -> argparse.ArgumentParser:
     add("--final", action="store_true", help="in the end, learn from the validation pictures as well")
     add("--logs", metavar="DIR", help="write logs for TensorBoard there")
 
-    add = verb(_evaluate, "score a model on pictures", labels)
+    add = verb(_evaluate, "score a model on pictures", "--labels")
     add("model", metavar="MODEL")
     add("source", metavar="IMAGES|catalog.csv")
     add("--split", default="test", choices=["train", "val", "test", "all"], help=default.strip())
     add("--out", metavar="DIR", help="write predictions.csv and the confusion matrix there")
 
-    add = verb(_classify, "name what is on some pictures", hosts)
+    add = verb(_classify, "name what is on some pictures", "--allow-host")
     add("model", metavar="MODEL")
     add("pictures", metavar="PICTURE_OR_URL", nargs="+")
 
-    add = verb(_serve, "answer over HTTP: a page for people, an API for programs; Ctrl-C stops it", hosts)
+    add = verb(_serve, "answer over HTTP: a page for people, an API for programs; Ctrl-C stops it", "--allow-host")
     add("model", metavar="MODEL")
     add("--host", default="127.0.0.1", help="where to listen; 0.0.0.0 lets other computers ask" + default)
     add("--port", type=int, default=5000, help="0 takes a free one" + default)
     add("--allow-urls", action="store_true", help="fetch pictures from the web for whoever asks")
 
-    add = verb(_run, "run the notebook series headless", labels)
+    add = verb(_run, "run the notebook series headless", "--labels")
     add("--images", default="", metavar="DIR", help="your own pictures (default: the embedded sample)")
     add("--out", default="runs/default", metavar="RUN", help=default.strip())
     add("--only", type=_names, metavar="03,04", help="only these notebooks")
@@ -133,10 +129,6 @@ def _numbers(content: dict) -> Iterator[str]:
             yield f"{round(value, 4):>8} {name}"
 
 
-def _complain(reason) -> None:
-    print(f"sneakerlib: {reason}", file=sys.stderr)
-
-
 def _call(function, options: argparse.Namespace, **more):
     """Call what a room offers with those options that it has parameters for."""
     known = vars(options) | {"progress": not options.json} | more
@@ -158,20 +150,19 @@ def _collect(options):
     content = {"out": options.out, "pictures": pictures.sort_index().to_dict(), "rejected": len(found.rejected)}
     _show(options, content | {"unfinished": unfinished})
     for search in unfinished:
-        _complain(f"{search['label']}: {search['reason']}; the same command goes on")
+        print(f"sneakerlib: {search['label']}: {search['reason']}; the same command goes on", file=sys.stderr)
     return 1 if unfinished else 0
 
 
 def _audit(options):
     from sneakerlib import catalog
     from sneakerlib.cleaning import audit
-    from sneakerlib.runs import replacing
+    from sneakerlib.runs import write_csv
 
     table = catalog.read(options.images, options.labels)
     findings = _call(audit.audit, options, catalog=table)
     if options.out:
-        with replacing(options.out) as beside:
-            findings.to_csv(beside, index=False, lineterminator="\n")
+        write_csv(options.out, findings)
     summary = audit.summary(findings)
     lines = [f"{row.pictures:>8} {row.issue}: {row.decision}" for row in summary.itertuples()]
     content = {"pictures": len(table), "findings": summary.set_index("issue").pictures.to_dict()}
@@ -242,7 +233,7 @@ def _classify(options):
             doubt = "" if saved.sure(row) else "not sure, perhaps "
             lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
         except InputError as error:
-            _complain(error)
+            print(f"sneakerlib: {error}", file=sys.stderr)
     if answers:
         _show(options, answers, lines)
     return 0 if len(answers) == len(set(options.pictures)) else 2
@@ -254,8 +245,8 @@ def _serve(options):
     def say(address: str) -> None:
         _show(options, {"address": address}, [f"{address} answers; Ctrl-C stops it"])
 
-    given = (options.model, options.host, options.port, say)
-    serving.serve(*given, allow_urls=options.allow_urls, allow_hosts=options.allow)
+    how = {"allow_urls": options.allow_urls, "allow_hosts": options.allow}
+    serving.serve(options.model, options.host, options.port, say, **how)
 
 
 def _run(options):
@@ -272,15 +263,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.call(options) or 0
     except (InputError, RuntimeError, OSError) as error:  # the latter: no space, no permission
-        _complain(error)
+        print(f"sneakerlib: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
-    except ModuleNotFoundError as error:
-        if error.name not in ("tensorflow", "jax", "torch"):
-            raise
-        _complain(f"{error.name} is not installed: pip install 'sneakerlib[tensorflow]'")
-        return 2
     except KeyboardInterrupt:
-        _complain("stopped; the same command goes on (`sneakerlib run` with --resume)")
+        print("sneakerlib: stopped; the same command goes on (`sneakerlib run` with --resume)", file=sys.stderr)
         return 130
 
 

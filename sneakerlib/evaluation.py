@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
-from sneakerlib.runs import replacing
+from sneakerlib.runs import write_csv
 
 BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 
@@ -119,8 +119,7 @@ def risk_coverage(predictions: pd.DataFrame) -> pd.DataFrame:
 def write(predictions: pd.DataFrame, folder: str | Path) -> None:
     """Write `predictions.csv` and `confusion.csv` into a folder."""
     for name, table in {"predictions": predictions.set_index("path"), "confusion": confusion(predictions)}.items():
-        with replacing(Path(folder) / f"{name}.csv") as beside:
-            table.to_csv(beside, lineterminator="\n")
+        write_csv(Path(folder) / f"{name}.csv", table)
 
 
 def pictures_for(saved, source: str | Path, split: str = "test", labels: list[str] | None = None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.pictures import folder_of, open_rgb
-from sneakerlib.runs import replacing
+from sneakerlib.runs import replacing, write_csv
 
 RIGHT, WRONG = "black", "#d1001c"
 COLOURS = sns.color_palette("colorblind")
@@ -62,8 +62,7 @@ def save(ax: Axes, path: str | Path, numbers: pd.DataFrame | None = None) -> Pat
     dpi = 60 if figure.axes[0].images else 110  # a gallery needs no sharp letters, and its file would grow large
     with replacing(path.with_name(path.name + ".png")) as beside:
         figure.savefig(beside, dpi=dpi, bbox_inches="tight")
-    with replacing(path.with_name(path.name + ".csv")) as beside:
-        numbers.to_csv(beside, index=numbers.index.name is not None, lineterminator="\n", float_format="%.6g")
+    write_csv(path.with_name(path.name + ".csv"), numbers, float_format="%.6g")
     return path.with_name(path.name + ".png")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import platformdirs
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -69,6 +70,12 @@ def write_json(path: str | Path, content: dict) -> None:
     """Write a dictionary as readable JSON, in one step."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_csv(path: str | Path, table: pd.DataFrame, **how) -> None:
+    """Write a table as CSV, in one step, with its index if that has a name; `how` goes to pandas."""
+    with replacing(path) as beside:
+        table.to_csv(beside, index=table.index.name is not None, lineterminator="\n", **how)
 
 
 class Run:

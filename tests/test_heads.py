@@ -134,10 +134,10 @@ def test_both_ways_lead_to_the_same_weights(blobs, weighted):
 def test_portions_and_half_precision_change_nothing(data, monkeypatch):
     features, targets = data[0].astype(np.float16), data[1]
     whole = heads.Ridge(features.astype(np.float32), targets)
-    monkeypatch.setattr(heads, "PORTION", 16)
+    monkeypatch.setattr(heads, "PORTION", 2)
     ridge = heads.Ridge(features, targets)
     x = features.astype(np.float32)
-    assert np.allclose(ridge.products, x @ x.T if ridge.by_pictures else x.T @ x, atol=1e-5)
+    assert np.allclose(ridge.products, np.triu(x @ x.T if ridge.by_pictures else x.T @ x), atol=1e-5)
     assert np.allclose(ridge.kernel(0.3), whole.kernel(0.3), atol=1e-5)
     assert np.allclose(ridge.left_out(0.3), whole.left_out(0.3), atol=1e-4)
     assert np.allclose(heads.answers(features, ridge.kernel(0.3)), x @ whole.kernel(0.3), atol=1e-5)

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,38 +38,37 @@ def trained(prepared, folder, seed=0, sizes=(32, 32), val=True, **options):
     """All weights of a small network after some epochs, as a new process would have them, and the history."""
     training.seed_everything(seed)
     model = small(sizes[0] if len(set(sizes)) == 1 else None)
-    train = training.Dataset([prepared / "train"], LABELS, sizes, seed)
-    judged = training.Dataset([prepared / "val"], LABELS, sizes[-1:]) if val else None
+    pictures = prepared
+    if not val:
+        pictures = folder / "without"
+        pictures.mkdir(parents=True)
+        (pictures / "train").symlink_to(prepared / "train")
     options = {"layers": training.changes(seed, moved=True), "rate": 0.01, "progress": False} | options
-    history = training.fit(model, train, judged, folder=folder, **options)
+    history = training.fit(model, pictures, LABELS, sizes, folder=folder, seed=seed, **options)
     return np.concatenate([weight.ravel() for weight in model.get_weights()]), history, model
 
 
-def test_the_data_set_gives_what_keras_own_gives(prepared):
-    ours = training.Dataset([prepared / "val"], LABELS, [24])
-    theirs = keras.utils.image_dataset_from_directory(
-        prepared / "val", label_mode="categorical", image_size=(24, 24), interpolation="area", shuffle=False, verbose=0
-    )
-    (pictures, targets), (wanted, same) = next(iter(ours.batches)), next(iter(theirs))
-    assert np.array_equal(pictures, wanted) and np.array_equal(targets, same)
-    assert ours.targets.tolist() == [0] * 4 + [1] * 4
+def test_every_epoch_has_an_order_and_a_size_of_its_own(prepared, tmp_path, monkeypatch):
+    seen, original = [], training.batches
 
+    def watched(folder, labels, size, seed=None):
+        data = original(folder, labels, size, seed)
+        if seed is not None:
+            seen.append(np.concatenate([np.asarray(pictures) for pictures, _ in data]))
+        return data
 
-def test_every_epoch_has_an_order_of_its_own_that_its_number_decides(prepared):
-    data, again = (training.Dataset([prepared / "train"], LABELS, [8, 8, 12], seed=5) for _ in range(2))
-    seen = {}
-    for epoch in (0, 1, 2):
-        data.epoch.assign(epoch)
-        seen[epoch] = np.concatenate([np.asarray(pictures) for pictures, _ in data.batches])
-    assert {epoch: pictures.shape for epoch, pictures in seen.items()} == {
-        0: (24, 8, 8, 3),
-        1: (24, 8, 8, 3),
-        2: (24, 12, 12, 3),
-    }
+    monkeypatch.setattr(training, "batches", watched)
+    trained(prepared, tmp_path / "a", sizes=(8, 8, 12))
+    assert [pictures.shape for pictures in seen] == [(24, 8, 8, 3), (24, 8, 8, 3), (24, 12, 12, 3)]
     assert not np.array_equal(seen[0], seen[1])
     assert np.allclose(np.sort(seen[0].sum((1, 2, 3))), np.sort(seen[1].sum((1, 2, 3))))
-    again.epoch.assign(1)
-    assert np.array_equal(seen[1], np.concatenate([np.asarray(pictures) for pictures, _ in again.batches]))
+
+
+def test_a_class_without_pictures_in_a_split_keeps_its_number(prepared, tmp_path):
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val/two").symlink_to(prepared / "val/two")
+    ((_, targets),) = training.batches(tmp_path / "val", LABELS, 8)
+    assert np.array_equal(targets, [[0, 1]] * 4)
 
 
 def test_same_seed_same_weights_another_seed_others(prepared, tmp_path):
@@ -80,8 +81,8 @@ def test_training_learns_and_keeps_the_best_epoch(prepared, tmp_path):
     _, history, model = trained(prepared, tmp_path / "a", sizes=[32] * 8, layers=())
     assert list(history.columns) == ["loss", "accuracy", "val_loss", "val_accuracy", "kept"]
     assert history.loss.iloc[-1] < history.loss.iloc[0]
-    val = training.Dataset([prepared / "val"], LABELS, [32])
-    right = model.predict(val.batches, verbose=0).argmax(1) == val.targets
+    val = training.batches(prepared / "val", LABELS, 32)
+    right = model.predict(val, verbose=0).argmax(1) == [0] * 4 + [1] * 4
     assert right.mean() == pytest.approx(history.val_accuracy.max())
     assert history.val_accuracy[history.kept].tolist() == [history.val_accuracy.max()]
 
@@ -90,56 +91,43 @@ class Stopped(BaseException):
     """What kills a training here."""
 
 
-@pytest.mark.parametrize(("sizes", "at"), [((32, 32, 32, 32), 2), ((24, 24, 32, 32), 2), ((24, 32), 0)])
-@pytest.mark.parametrize("when", ["before the best is written", "before the backup", "after the backup"])
-def test_a_training_that_was_stopped_goes_on_to_the_same_weights(prepared, tmp_path, monkeypatch, sizes, at, when):
-    """Also across sizes; stopped in the first or the third epoch, at whichever moment."""
-    whole, history, _ = trained(prepared, tmp_path / "whole", sizes=sizes)
-    place = {
-        "before the best is written": (keras.callbacks.ModelCheckpoint, "on_epoch_end", False),
-        "before the backup": (training.Backup, "on_epoch_end", False),
-        "after the backup": (training.Backup, "on_epoch_end", True),
-    }
-    kind, name, after = place[when]
-    original = getattr(kind, name)
+@pytest.fixture(scope="module")
+def undisturbed(prepared, tmp_path_factory):
+    """What comes out of a training that nobody stops."""
+    sizes = ((24, 24, 32, 32), (24, 32))
+    return {size: trained(prepared, tmp_path_factory.mktemp("whole"), sizes=size)[:2] for size in sizes}
 
-    def dying(self, epoch, logs=None):
-        if epoch != at or after:
-            original(self, epoch, logs)
-        if epoch == at:
+
+@pytest.mark.parametrize(("sizes", "at"), [((24, 24, 32, 32), 2), ((24, 32), 0)])
+@pytest.mark.parametrize(
+    ("file", "after"),
+    [("best.weights.h5", False), ("history.csv", False), ("state.weights.h5", False), ("state.weights.h5", True)],
+)
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
+    prepared, tmp_path, monkeypatch, undisturbed, sizes, at, file, after
+):
+    """Also across sizes; stopped in the first or the third epoch, before or after a file was put in place."""
+    whole, history = undisturbed[sizes]
+    original, written = training.runs.replacing, []
+
+    @contextlib.contextmanager
+    def dying(path):
+        dies = path.name == file and written.count("state.weights.h5") >= at
+        with original(path) as beside:
+            yield beside
+            if dies and not after:
+                raise Stopped
+        written.append(path.name)
+        if dies:
             raise Stopped
 
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(kind, name, dying)
-        trained(prepared, tmp_path / "c", sizes=sizes)
+    with monkeypatch.context() as patched:
+        patched.setattr(training.runs, "replacing", dying)
+        with contextlib.suppress(Stopped):  # an epoch that is not the best so far writes no weights
+            trained(prepared, tmp_path / "c", sizes=sizes)
     resumed, again, _ = trained(prepared, tmp_path / "c", sizes=sizes)
     assert np.array_equal(whole, resumed)
     assert history.equals(again)
-
-
-def test_a_backup_that_was_cut_off_is_replaced_by_the_one_before(prepared, tmp_path):
-    whole, history, _ = trained(prepared, tmp_path / "a", sizes=[32] * 3)
-    (backup,) = (tmp_path / "a").rglob("latest.weights.h5")
-    backup.write_bytes(backup.read_bytes()[:1000])
-    again, same, _ = trained(prepared, tmp_path / "a", sizes=[32] * 3)
-    assert np.array_equal(whole, again) and history.equals(same)
-
-
-def test_if_the_first_backup_was_cut_off_training_begins_again(prepared, tmp_path, monkeypatch):
-    whole, history, _ = trained(prepared, tmp_path / "whole")
-    original = training.Backup._save_model
-
-    def cut_off(self):
-        original(self)
-        for file in (tmp_path / "a/backup").iterdir():
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-        raise Stopped
-
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
-        patched.setattr(training.Backup, "_save_model", cut_off)
-        trained(prepared, tmp_path / "a")
-    again, same, _ = trained(prepared, tmp_path / "a")
-    assert np.array_equal(whole, again) and history.equals(same)
 
 
 def test_without_validation_the_last_epoch_is_kept(prepared, tmp_path):
@@ -156,12 +144,7 @@ def test_class_weights_let_every_class_count_alike():
 
 
 def test_class_weights_change_what_is_learned(prepared, tmp_path):
-    for file in sorted((prepared / "train/two").iterdir())[:2]:
-        (tmp_path / "train/two").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "train/two" / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "train/one").symlink_to(prepared / "train/one")
-    (tmp_path / "val").symlink_to(prepared / "val")
-    plain, weighted = (trained(tmp_path, tmp_path / f"{one}", class_weights=one)[0] for one in (False, True))
+    plain, weighted = (trained(prepared, tmp_path / f"{one}", class_weights=one)[0] for one in (None, {0: 1.5, 1: 0.5}))
     assert not np.array_equal(plain, weighted)
 
 
@@ -170,7 +153,7 @@ def test_one_bar_tells_that_it_compiles_and_what_comes_out(prepared, tmp_path, m
 
     class Shown:
         def __init__(self, items, total, doing, show=True):
-            self.total, self.done, self.said = total, 0, [doing]
+            self.total, self.n, self.said = total, 0, [doing]
             bars.append(self)
 
         def set_description(self, text, **_):
@@ -180,7 +163,7 @@ def test_one_bar_tells_that_it_compiles_and_what_comes_out(prepared, tmp_path, m
             self.said.append(str(scores))
 
         def update(self, count):
-            self.done += count
+            self.n += count
 
         def close(self):
             self.said.append("closed")
@@ -188,7 +171,7 @@ def test_one_bar_tells_that_it_compiles_and_what_comes_out(prepared, tmp_path, m
     monkeypatch.setattr(training.runs, "watch", Shown)
     trained(prepared, tmp_path / "a", progress=True)
     (bar,) = bars
-    assert bar.done == bar.total
+    assert bar.n == bar.total
     assert "compiling" in bar.said[0] and "val_accuracy" in bar.said[-2] and bar.said[-1] == "closed"
 
 
@@ -212,7 +195,7 @@ def test_tensorboard_shows_the_curves_of_the_history(prepared, tmp_path):
 
 def test_an_empty_split_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no pictures in .*train: split the catalog"):
-        training.Dataset([tmp_path / "train"], LABELS, [8])
+        training.batches(tmp_path / "train", LABELS, 8)
 
 
 @pytest.mark.parametrize("moved", [False, True])
@@ -224,6 +207,5 @@ def test_augmentation_changes_training_pictures_only(moved):
 
 
 def test_the_small_cnn_takes_the_pictures_of_the_prepared_folder(prepared, tmp_path):
-    train = training.Dataset([prepared / "train"], LABELS, [16], 0)
-    history = training.fit(networks.small_cnn(LABELS, 16), train, None, 0.01, tmp_path / "a", progress=False)
+    history = training.fit(networks.small_cnn(LABELS, 16), prepared, LABELS, [16], 0.01, tmp_path / "a", progress=False)
     assert history.loss.notna().all()

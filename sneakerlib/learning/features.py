@@ -22,19 +22,10 @@ LONG = 4096  # numbers: longer vectors are kept in half precision, which takes h
 SIZE = 224  # pixels: what ImageNet networks are trained at
 
 
-def decoded(content: Any, size: int):
-    """A JPEG, its bytes or a tensor of them, as `image_dataset_from_directory(..., interpolation="area")` gives it.
-
-    Tensor of shape (size, size, 3), float32, 0 to 255: the whole picture is squeezed into the square.
-    """
-    import tensorflow as tf
-
-    picture = tf.io.decode_image(content, channels=3, expand_animations=False)
-    return tf.image.resize(picture, (size, size), method="area")
-
-
 def look(picture: str | Path | bytes | Image.Image, size: int, **how) -> np.ndarray:
-    """A picture from anywhere as a network sees it: its standard form, decoded as the data set decodes it.
+    """A picture from anywhere as a network sees it: its standard form, as `image_dataset_from_directory` decodes it.
+
+    The whole picture is squeezed into the square (`interpolation="area"`).
 
     Args:
         picture: A path, the bytes of a picture file, or a picture that has been opened.
@@ -47,7 +38,10 @@ def look(picture: str | Path | bytes | Image.Image, size: int, **how) -> np.ndar
     Raises:
         InputError: If it cannot be read as a picture.
     """
-    return decoded(pictures.standard(picture, **how), size).numpy()
+    import tensorflow as tf
+
+    whole = tf.io.decode_image(pictures.standard(picture, **how), channels=3, expand_animations=False)
+    return tf.image.resize(whole, (size, size), method="area").numpy()
 
 
 def answers(run: Engine, size: int, sources: Iterable, progress: int = 0) -> Iterator[np.ndarray]:
@@ -101,9 +95,9 @@ def features(
             network = backbone(network, size)
         run = engine(network, cache)
         said = answers(run, size, (folder / path for path in new.path), len(new) if progress else 0)
+        said = (vector.astype(np.float16) if vector.size > LONG else vector for vector in said)
         while vectors := list(itertools.islice(said, PORTION)):
-            kept = np.float16 if vectors[0].size > LONG else np.float32
-            store.put(new.sha256[: len(vectors)], np.stack(vectors).astype(kept))
+            store.put(new.sha256[: len(vectors)], vectors)
             new = new.iloc[len(vectors) :]
     return store.get(catalog.sha256)
 
@@ -131,10 +125,10 @@ class Store:
                 found[at] = vector
         return found
 
-    def put(self, keys: Iterable[str], vectors: np.ndarray) -> None:
+    def put(self, keys: Iterable[str], vectors: Iterable[np.ndarray]) -> None:
         """Remember these vectors, float16 or float32, all or none."""
-        half = int(vectors.dtype == np.float16)
-        rows = [(self.network, key, half, vector.tobytes()) for key, vector in zip(keys, vectors, strict=True)]
+        said = zip(keys, vectors, strict=True)
+        rows = ((self.network, key, int(vector.dtype == np.float16), vector.tobytes()) for key, vector in said)
         with self._open() as opened:
             opened.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
 

@@ -23,7 +23,7 @@ from sneakerlib import catalog as catalogs
 from sneakerlib.learning.confidence import as_predictions
 from sneakerlib.learning.engine import Engine, engine
 from sneakerlib.learning.features import answers, look
-from sneakerlib.runs import replacing, write_json
+from sneakerlib.runs import replacing, write_csv, write_json
 
 PARTS = ("model.keras", "labels.json", "history.csv", "catalog.csv", "card.md")
 LIBRARIES = ("sneakerlib", "keras", "numpy", "pillow")
@@ -165,7 +165,7 @@ def save(
         beside.mkdir()
         model.save(beside / "model.keras")
         write_json(beside / "labels.json", info)
-        history.to_csv(beside / "history.csv", lineterminator="\n")
+        write_csv(beside / "history.csv", history)
         catalogs.save(catalog, beside / "catalog.csv", home=folder)
         (beside / "card.md").write_text(_card(info), encoding="utf-8")
     return Path(folder)

@@ -8,6 +8,8 @@ import logging
 import os
 import warnings
 
+from sneakerlib import InputError
+
 
 @contextlib.contextmanager
 def silence():
@@ -24,8 +26,11 @@ def silence():
         os.close(saved)
 
 
-with silence():
-    import keras
+try:
+    with silence():
+        import keras
+except ModuleNotFoundError as error:  # of Keras, or of what it computes with
+    raise InputError(f"{error.name} is not installed: pip install 'sneakerlib[tensorflow]'") from error
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # else it warns of every second model that predicts
 

@@ -139,14 +139,12 @@ class _Task:
     def stepwise(self, model: keras.Model, sizes: list[int], final: bool = False) -> pd.DataFrame:
         """Train by steps, see `training.fit`; a final one learns validation pictures, so none is left to judge it."""
         options, place = self.options, self.unfinished / ("final" if final else "steps")
-        folder = pictures.prepare(self.catalog, self.unfinished / "prepared", progress=self.progress)
-        learned = [folder / split for split in (("train", "val") if final else ("train",))]
-        data = training.Dataset(learned, self.labels, sizes, options.seed)
-        judged = not final and (folder / "val").is_dir()
-        val = training.Dataset([folder / "val"], self.labels, sizes[-1:]) if judged else None
-        rate, layers = RATES[options.recipe], training.changes(options.seed, moved=options.recipe == "fine-tune")
-        how = (options.class_weights, options.logs, self.progress)
-        return training.fit(model, data, val, rate, place, layers, *how)
+        rows = self.catalog.assign(split=self.catalog.split.replace("val", "train")) if final else self.catalog
+        folder = pictures.prepare(rows, place / "prepared", progress=self.progress)
+        counted = training.balanced(class_numbers(usable(rows, "train").label, self.labels))
+        changes = training.changes(options.seed, moved=options.recipe == "fine-tune")
+        how = (options.seed, changes, counted if options.class_weights else None, options.logs, self.progress)
+        return training.fit(model, folder, self.labels, sizes, RATES[options.recipe], place, *how)
 
     def headed(self, model: keras.Model, network: keras.Model | str, solve: Callable) -> tuple:
         """A model gets the head that `solve` finds on what a network says of the pictures; see `Trained`."""

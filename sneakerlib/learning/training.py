@@ -1,6 +1,5 @@
-"""Training by gradient steps: plain `fit` with Keras' own callbacks, stopped and resumed without loss."""
+"""Training by gradient steps: plain `fit`, epoch by epoch, stopped and resumed without loss."""
 
-import contextlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,6 @@ import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
 from sneakerlib import InputError, runs
-from sneakerlib.learning.features import decoded
 from sneakerlib.learning.quiet import keras
 
 BATCH = 32
@@ -44,81 +42,39 @@ def changes(seed: int, moved: bool = False) -> list[keras.Layer]:
     return [*light, zoom, keras.layers.RandomTranslation(0.1, 0.1, "nearest", seed=seed + 4)] if moved else light
 
 
-class Dataset:
-    """Pictures of prepared folders as `batches` of 32, as `image_dataset_from_directory` decodes them.
+def batches(folder: Path, labels: list[str], size: int, seed: int | None = None):
+    """The pictures of a folder, such as `prepared/train`, as `image_dataset_from_directory` gives them, 32 at a time.
 
     Args:
-        folders: Such as `prepared/train`: a sub-folder per class.
-        labels: The classes, in the order of the class numbers.
-        sizes: Height and width of the pictures in pixels, for each epoch; of validation pictures a single one.
-        seed: Of the order in each epoch, which depends on nothing else but the variable `epoch`. Defaults to sorted.
+        folder: A sub-folder per class.
+        labels: The classes, in the order of the class numbers; one without pictures there will do.
+        size: Height and width of the pictures in pixels.
+        seed: Of their order. Defaults to sorted.
     """
-
-    def __init__(self, folders: list[Path], labels: list[str], sizes: Sequence[int], seed: int | None = None):
-        import tensorflow as tf
-
-        files = sorted(file for folder in folders for file in folder.glob("*/*.jpg"))
-        if not files:
-            raise InputError(f"no pictures in {folders[0]}: split the catalog and prepare it again")
-        self.targets = np.array([labels.index(file.parent.name) for file in files])
-        self.seed, self.epochs, self.steps = seed, len(sizes), -(-len(files) // BATCH)
-        self.epoch = tf.Variable(0, trainable=False)
-        order = [np.arange(len(files)) for _ in sizes]
-        if seed is not None:
-            order = [np.random.default_rng([seed, at]).permutation(rows) for at, rows in enumerate(order)]
-        paths, wanted = tf.constant(list(map(str, files))), tf.one_hot(self.targets, len(labels))
-        order, pixels = tf.constant(np.stack(order)), tf.constant(list(sizes))
-        shape = (None, None, 3) if len(set(sizes)) > 1 else (sizes[0], sizes[0], 3)
-
-        def one(_):
-            rows = order[self.epoch]
-            return tf.data.Dataset.from_tensor_slices((rows, tf.fill(tf.shape(rows), pixels[self.epoch])))
-
-        def read(at, size):  # without the variable: what reads one does not run in parallel
-            return tf.ensure_shape(decoded(tf.io.read_file(paths[at]), size), shape), wanted[at]
-
-        data = tf.data.Dataset.range(1).flat_map(one).map(read, tf.data.AUTOTUNE).batch(BATCH)
-        self.batches = data.apply(tf.data.experimental.assert_cardinality(self.steps)).prefetch(tf.data.AUTOTUNE)
-
-
-class Reseed(keras.callbacks.Callback):
-    """Lets the order of pictures, and all that layers draw by lot, depend on seed and epoch alone: no backup has it."""
-
-    def __init__(self, data: Dataset):
-        super().__init__()
-        self.data = data
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Set them."""
-        self.data.epoch.assign(epoch)
-        states = [variable for variable in self.model.variables if variable.name == "seed_generator_state"]
-        for at, state in enumerate(states):
-            state.assign(np.array([self.data.seed + at, epoch], state.dtype))
-
-
-class Backup(keras.callbacks.BackupAndRestore):
-    """Keras' backup; which epoch comes next is what the optimizer has counted, so the two cannot disagree."""
-
-    def on_train_begin(self, logs=None):
-        """Go on from the last backup or the one before; if the very first was cut off, begin again."""
-        Path(self._training_metadata_path).unlink(missing_ok=True)  # not needed, and it may have been cut off, too
-        with contextlib.suppress(*[] if Path(self._prev_weights_path).is_file() else [OSError]):
-            super().on_train_begin(logs)
-
-    def _load_model(self):
-        super()._load_model()
-        self.model._initial_epoch = int(self.model.optimizer.iterations) // self.params["steps"]
+    if not any(folder.glob("*/*.jpg")):
+        raise InputError(f"no pictures in {folder}: split the catalog and prepare it again")
+    for label in labels:  # Keras wants a sub-folder of each
+        (folder / label).mkdir(exist_ok=True)
+    how = {"shuffle": seed is not None, "seed": seed, "interpolation": "area", "batch_size": BATCH, "verbose": False}
+    labelled = {"label_mode": "categorical", "class_names": labels}
+    return keras.utils.image_dataset_from_directory(folder, image_size=(size, size), **labelled, **how)
 
 
 class Bar(keras.callbacks.Callback):
-    """One bar for the whole training, with the time left. The first step compiles the network, and the bar says so."""
+    """One bar for the whole training, with the time left. The first step compiles the network, and the bar says so.
 
-    bar = None
+    Args:
+        epochs: Until which the bar goes, if one `fit` does not do them all. Defaults to those of the first `fit`.
+    """
+
+    def __init__(self, epochs: int | None = None):
+        super().__init__()
+        self.epochs, self.bar = epochs, None
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Begin where the backup left off."""
+        """Begin with the first epoch that there is to do."""
         if not self.bar:
-            total = (self.params["epochs"] - epoch) * self.params["steps"] * BATCH
+            total = ((self.epochs or self.params["epochs"]) - epoch) * self.params["steps"] * BATCH
             self.bar = runs.watch(None, total, "compiling the network: the first step takes longest")
 
     def on_train_batch_end(self, batch, logs=None):
@@ -132,31 +88,38 @@ class Bar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         """Away with it: the history says what came out."""
-        if self.bar:
+        if not self.epochs or self.bar.n >= self.bar.total:
             self.bar.close()
 
 
 def fit(
     model: keras.Model,
-    train: Dataset,
-    val: Dataset | None,
+    pictures: Path,
+    labels: list[str],
+    sizes: Sequence[int],
     rate: float,
     folder: Path,
+    seed: int = 0,
     layers: Sequence[keras.Layer] = (),
-    class_weights: bool = False,
+    class_weights: dict[int, float] | None = None,
     logs: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Train every weight that is trainable, in place; the epoch with the best validation accuracy is kept.
 
+    One `fit` of Keras per epoch: so each may have pictures of another size, and what lies in `folder` after it is all
+    that the next one depends on.
+
     Args:
         model: From pictures of 0 to 255 to logits.
-        train: Training pictures, of as many epochs as there are to be.
-        val: Validation pictures, which choose the epoch; None trains to the end.
+        pictures: The prepared folder: `train`, and `val` to choose the epoch; without that one the last epoch is kept.
+        labels: The classes, in the order of the logits.
+        sizes: Height and width of the pictures in pixels, for each epoch.
         rate: Peak learning rate of AdamW, reached after a tenth of the steps, then falling along a cosine to zero.
         folder: Gets the state after every epoch: a later call goes on from there as if nothing had happened.
+        seed: With the number of an epoch it decides the order of the pictures and what layers draw by lot.
         layers: Change training pictures.
-        class_weights: See `recipes.Options`.
+        class_weights: How much a picture of each class counts, see `balanced`. Defaults to 1.
         logs: See `recipes.Options`.
         progress: Show a bar.
 
@@ -165,8 +128,10 @@ def fit(
     """
     if logs and not importlib.util.find_spec("tensorboard"):
         raise InputError("TensorBoard is not installed: pip install tensorboard, or leave its logs out")
-    folder.mkdir(parents=True, exist_ok=True)
-    steps, best, table = train.epochs * train.steps, folder / "best.weights.h5", folder / "history.csv"
+    state, best, table = folder / "state.weights.h5", folder / "best.weights.h5", folder / "history.csv"
+    val = batches(pictures / "val", labels, sizes[-1]) if (pictures / "val").is_dir() else None
+    each = len(batches(pictures / "train", labels, sizes[0]))
+    steps = each * len(sizes)
     warm_up = {"warmup_target": rate, "warmup_steps": max(1, steps // 10)}
     schedule = keras.optimizers.schedules.CosineDecay(rate / 100, max(1, steps - steps // 10), **warm_up)
     network = keras.Sequential([keras.Input(model.input_shape[1:]), *layers, model])
@@ -176,28 +141,31 @@ def fit(
         metrics=["accuracy"],
         jit_compile=False,  # XLA is ten times slower for convolutions on a CPU
     )
-    callbacks = [Reseed(train)]
+    network.optimizer.build(network.trainable_variables)
+    history = pd.DataFrame(columns=["loss", "accuracy", "val_loss", "val_accuracy"], dtype=float)
+    if state.is_file():
+        network.load_weights(state)  # of the optimizer, too: it counts the steps
+        history = pd.read_csv(table, index_col="epoch", engine="python")  # to the last digit
+    done = int(network.optimizer.iterations) // each
+    history = history.head(done)  # a kill may have come between the two
+    callbacks = [Bar(len(sizes))] * progress + [keras.callbacks.TensorBoard(str(logs), write_graph=False)] * bool(logs)
+    for epoch in range(done, len(sizes)):
+        for at, drawn in enumerate(one for one in network.variables if one.name == "seed_generator_state"):
+            drawn.assign(np.array([seed + at, epoch], drawn.dtype))
+        order = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+        train = batches(pictures / "train", labels, sizes[epoch], order)
+        how = {"callbacks": callbacks, "class_weight": class_weights, "shuffle": False, "verbose": 0}
+        said = network.fit(train, validation_data=val, initial_epoch=epoch, epochs=epoch + 1, **how).history
+        history.loc[epoch + 1] = pd.Series({name: values[0] for name, values in said.items()})
+        if val and history.val_accuracy.idxmax() == epoch + 1:
+            with runs.replacing(best) as beside:
+                model.save_weights(beside)
+        runs.write_csv(table, history.rename_axis("epoch"))
+        with runs.replacing(state) as beside:
+            network.save_weights(beside)
     if val:
-        so_far = _history(table).val_accuracy.max() if table.is_file() and table.stat().st_size else None
-        options = {"monitor": "val_accuracy", "mode": "max", "save_best_only": True, "save_weights_only": True}
-        callbacks += [keras.callbacks.ModelCheckpoint(best, initial_value_threshold=so_far, **options)]
-    callbacks += [keras.callbacks.CSVLogger(table, append=True)]
-    callbacks += [Bar()] * progress + [keras.callbacks.TensorBoard(str(logs))] * bool(logs)
-    callbacks += [Backup(folder / "backup", delete_checkpoint=False, double_checkpoint=True)]  # last: all is written
-    counts = balanced(train.targets) if class_weights else None
-    how = {"epochs": train.epochs, "class_weight": counts, "callbacks": callbacks, "verbose": 0}
-    network.fit(train.batches, validation_data=val and val.batches, shuffle=False, **how)  # the order is the data's own
-    history = _history(table)
-    if val:
-        network.load_weights(best)
-    return history.assign(kept=history.index == (history.val_accuracy.idxmax() if val else history.index[-1]))
-
-
-def _history(table: Path) -> pd.DataFrame:
-    """What was logged; an epoch that was begun again after a kill counts once."""
-    rows = pd.read_csv(table).drop_duplicates("epoch", keep="last").set_index("epoch")
-    rows.index = rows.index + 1
-    return rows.reindex(columns=["loss", "accuracy", "val_loss", "val_accuracy"])
+        model.load_weights(best)
+    return history.assign(kept=history.index == (history.val_accuracy.idxmax() if val else len(sizes)))
 
 
 def sizes_of(size: int, epochs: int) -> list[int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from sneakerlib import InputError
-from sneakerlib.runs import replacing
+from sneakerlib.runs import write_csv
 
 ACTIONS = ("relabel", "drop", "keep")
 COLUMNS = ["path", "label", "action", "new_label", "reason"]
@@ -16,8 +16,7 @@ ASIDE = ("contradictory-duplicate", "contradictory-near-duplicate", "off-topic")
 
 def save(corrections: pd.DataFrame, file: str | Path) -> None:
     """Write the corrections in one step."""
-    with replacing(file) as beside:
-        corrections[COLUMNS].to_csv(beside, index=False, lineterminator="\n")
+    write_csv(file, corrections[COLUMNS])
 
 
 def load(file: str | Path) -> pd.DataFrame:

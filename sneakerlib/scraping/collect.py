@@ -16,7 +16,7 @@ import pandas as pd
 
 from sneakerlib import InputError, pictures
 from sneakerlib import catalog as catalogs
-from sneakerlib.runs import alone, half_written, replacing, sweep, watch
+from sneakerlib.runs import alone, half_written, replacing, sweep, watch, write_csv
 from sneakerlib.sample import loopback
 from sneakerlib.scraping.licences import KINDS, attribution, kind
 from sneakerlib.scraping.sources import SOURCES, Candidate
@@ -223,8 +223,7 @@ class _Collection:
                 with replacing(self.out / path) as beside:
                     shutil.copyfile(self.out / there["path"], beside)
         refused = pd.DataFrame([(*key, reason) for key, reason in rejected.items()], columns=["label", "url", "reason"])
-        with replacing(self.out / "rejected.csv") as beside:
-            refused.to_csv(beside, index=False, lineterminator="\n")
+        write_csv(self.out / "rejected.csv", refused)
         table = catalogs.blank(list(rows.values()), self.out) if rows else pd.DataFrame()
         if rows:
             catalogs.save(table, self.out / catalogs.COLLECTED)
