@@ -158,7 +158,7 @@ def test_killed_while_it_trains_the_same_command_goes_on_to_the_same_model(shoes
     cache = tmp_path / "cache"
     process = subprocess.Popen(command, env=os.environ | {"SNEAKERLIB_CACHE": str(cache)}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(cache.glob("training-*/steps/backup/latest.weights.h5")):
+    while not list(cache.glob("training-*/steps/state.weights.h5")):
         assert process.poll() is None
         assert time.monotonic() < deadline
     process.send_signal(signal.SIGKILL)

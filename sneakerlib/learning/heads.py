@@ -105,17 +105,23 @@ class Ridge:
         inverse, failed = spotri(self._factor(strength)[0], overwrite_c=True)  # a third of the work of solving for it
         if failed:
             raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
-        inverse = np.triu(inverse)  # the other triangle still holds what it held
-        inverse += np.triu(inverse, 1).T
-        solved = inverse @ (self.wanted if self.by_pictures else self.sums)  # a weight per picture, or per number
-        said = np.empty_like(self.wanted)
-        for rows in _together(np.arange(len(said)) if groups is None else groups):
+        # a weight per picture, or per number; of the inverse only the upper triangle holds what it should
+        solved = blas.ssymm(1.0, inverse, self.wanted if self.by_pictures else self.sums)
+        said, together = (
+            np.empty_like(self.wanted),
+            _together(np.arange(len(self.wanted)) if groups is None else groups),
+        )
+        for some in (together[portion] for portion in _portions(len(together))):
+            rows = np.concatenate(some)
             if self.by_pictures:
                 residual, leverage = solved[rows], inverse[np.ix_(rows, rows)]
             else:
                 x = self._vectors(rows)
-                residual, leverage = self.wanted[rows] - x @ solved, np.eye(len(rows)) - x @ inverse @ x.T
-            said[rows] = self.wanted[rows] - np.linalg.solve(leverage, residual)
+                residual = self.wanted[rows] - x @ solved
+                leverage = np.eye(len(rows)) - x @ blas.ssymm(1.0, inverse, x.T)
+            for own in np.split(np.arange(len(rows)), np.cumsum([len(group) for group in some])[:-1]):
+                upper = np.triu(leverage[np.ix_(own, own)])
+                said[rows[own]] = self.wanted[rows[own]] - np.linalg.solve(upper + np.triu(upper, 1).T, residual[own])
         return said / self.roots
 
     def chosen(self, groups: np.ndarray | None = None) -> tuple[float, np.ndarray]:

@@ -165,7 +165,7 @@ def save(
         beside.mkdir()
         model.save(beside / "model.keras")
         write_json(beside / "labels.json", info)
-        write_csv(beside / "history.csv", history)
+        write_csv(beside / "history.csv", history.rename_axis("epoch"))
         catalogs.save(catalog, beside / "catalog.csv", home=folder)
         (beside / "card.md").write_text(_card(info), encoding="utf-8")
     return Path(folder)

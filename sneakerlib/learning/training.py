@@ -142,7 +142,7 @@ def fit(
         jit_compile=False,  # XLA is ten times slower for convolutions on a CPU
     )
     network.optimizer.build(network.trainable_variables)
-    history = pd.DataFrame(columns=["loss", "accuracy", "val_loss", "val_accuracy"], dtype=float)
+    history = pd.DataFrame(columns=["loss", "accuracy", "val_loss", "val_accuracy"], dtype=float).rename_axis("epoch")
     if state.is_file():
         network.load_weights(state)  # of the optimizer, too: it counts the steps
         history = pd.read_csv(table, index_col="epoch", engine="python")  # to the last digit
@@ -160,7 +160,7 @@ def fit(
         if val and history.val_accuracy.idxmax() == epoch + 1:
             with runs.replacing(best) as beside:
                 model.save_weights(beside)
-        runs.write_csv(table, history.rename_axis("epoch"))
+        runs.write_csv(table, history)
         with runs.replacing(state) as beside:
             network.save_weights(beside)
     if val:
