@@ -177,7 +177,7 @@ def test_on_whole_samples_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_
         given = {"judged": judged, "vectors": vectors, "labels": labels, "SEED": 0, "pd": pd}
         found = run_cells(NOTEBOOK, "05-53", "05-52", "05-65", **given)
         wrong = planted.true_label[judged.path[judged.split.ne("test")]].ne(judged.label[judged.split.ne("test")])
-        assert found["doubted"].mean() == pytest.approx(wrong.mean(), abs=0.02)
+        assert wrong.mean() <= found["doubted"].mean() < wrong.mean() * 4 / 3  # a few hard drawings are doubted, too
         train = judged.split.eq("train")
         head = found["head"].fit(vectors[train.to_numpy()], judged.label[train])
         val, test = (
@@ -190,4 +190,4 @@ def test_on_whole_samples_a_model_that_allows_for_wrong_labels_is_as_sure_as_it_
             kept.append(dataset.truly(confidence.temperature_scaled(test, factor), planted))
     plain, allowing = (evaluation.expected_calibration_error(pd.concat(parts)) for parts in (plain, allowing))
     assert allowing < plain / 2
-    assert allowing < 0.05  # one in eight of the 360 validation labels is wrong; chance alone gives up to 0.03
+    assert allowing < 0.03  # one in eight of the 360 validation labels is wrong; chance alone gives as much

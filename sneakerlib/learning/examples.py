@@ -10,6 +10,7 @@ from sneakerlib import InputError
 from sneakerlib.catalog import folder_of, usable
 from sneakerlib.learning import networks
 from sneakerlib.learning.engine import Engine, engine
+from sneakerlib.learning.features import LONG
 from sneakerlib.learning.quiet import keras
 from sneakerlib.pictures import quietly, standard
 from sneakerlib.runs import replacing, watch
@@ -19,10 +20,16 @@ THUMBNAIL = 128  # pixels of a small copy's longer side: 5 to 10 KB
 
 
 def describer(saved) -> Engine:
-    """What a picture is like in the eyes of a model: its smallest feature map, averaged over the positions."""
-    seen = next(iter(networks.late_maps(saved.model).values()))
-    averages = keras.layers.GlobalAveragePooling2D()(seen)
-    return engine(keras.Model(saved.model.input, keras.layers.UnitNormalization()(averages)), saved.folder)
+    """What a picture is like in the eyes of a model: what its head sees, or second moments of few channels; length 1.
+
+    On the sample's test and validation pictures the nearest training picture shows the same shoe for 0.88 of them with
+    25 channels (1,950 numbers), for 0.88 with all that the head of `second-order` sees (24,856, without regions), for
+    0.82 with plain averages of the last map.
+    """
+    network = networks.before_head(saved.model)
+    if network.output_shape[1] > LONG:
+        network = networks.before_head(networks.second_order(saved.model, saved.labels, channels=25))
+    return engine(keras.Model(network.input, keras.layers.UnitNormalization()(network.output)), saved.folder)
 
 
 def keep(saved, catalog: pd.DataFrame, progress: bool = True) -> Path:
