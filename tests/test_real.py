@@ -41,7 +41,8 @@ def test_second_moments_are_better_than_plain_features(real, tmp_path, capsys):
     """On validation pictures: the test split stays closed."""
     reached = {}
     for recipe in ("frozen", "second-order"):
-        assert cli.main(["train", str(real), "--labels", TEN, "--recipe", recipe, "--out", str(tmp_path / recipe)]) == 0
-        reached[recipe] = float(capsys.readouterr().out.split()[-1])
+        how = ["--labels", TEN, "--recipe", recipe, "--out", str(tmp_path / recipe), "--json"]
+        assert cli.main(["train", str(real), *how]) == 0
+        reached[recipe] = json.loads(capsys.readouterr().out)["val_accuracy"]
     assert reached["second-order"] >= 0.89
     assert reached["second-order"] >= reached["frozen"] + 0.03
