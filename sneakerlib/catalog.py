@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sneakerlib import InputError
+from sneakerlib import InputError, check_number
 from sneakerlib.pictures import folder_of, header, quietly
-from sneakerlib.runs import write_csv
+from sneakerlib.runs import read_csv, write_csv
 
 SPLITS = ("train", "val", "test")
 FACTS = ["path", "label", "sha256", "width", "height", "mode", "format"]
@@ -63,9 +63,9 @@ def _collected(folder: Path) -> dict[tuple[str, str], dict]:
     """What `collect` wrote down about the pictures of a folder, by path and content; empty if it never wrote there."""
     file = folder / COLLECTED
     try:
-        if not set(COLUMNS) <= set(pd.read_csv(file, nrows=0)):  # the user's own, and happens to have this name
+        if not set(COLUMNS) <= set(read_csv(file)):  # the user's own, and happens to have this name
             return {}
-    except (OSError, ValueError):
+    except InputError:
         return {}
     table = load(file)
     known = table.drop(columns=[*FACTS, "issue", "group"]).to_dict("records")
@@ -149,10 +149,11 @@ def load(file: str | Path) -> pd.DataFrame:
     file = Path(file)
     if not file.is_file():
         raise InputError(f"there is no catalog {file}: make one with `sneakerlib split IMAGES --out {file}`")
-    try:
-        catalog = pd.read_csv(file, dtype=str, keep_default_na=False)
+    catalog = read_csv(file)
+    try:  # a spreadsheet may have made 254.0 of 254
+        catalog = catalog.astype({column: float for column in ("width", "height") if column in catalog})
         catalog = catalog.astype({column: int for column in ("width", "height") if column in catalog})
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{file} is not a catalog ({reason}): make it anew with `sneakerlib split`") from error
     way = catalog.pop(HERE).iloc[0] if HERE in catalog and len(catalog) else "."
@@ -200,8 +201,10 @@ def split(catalog: pd.DataFrame, val: float = 0.15, test: float = 0.15, seed: in
         InputError: If the fractions leave nothing to train on, or a label has too few groups for them.
     """
     shares = {"test": test, "val": val, "train": 1 - val - test}
-    if min(val, test) < 0 or shares["train"] <= 0:
-        raise InputError(f"val {val} and test {test} must be at least 0 and add up to less than 1")
+    for name, value in {"val": val, "test": test, "seed": seed}.items():
+        check_number(name, value)
+    if shares["train"] <= 0:
+        raise InputError(f"val {val} and test {test} leave nothing to train on: they have to add up to less than 1")
     good = usable(catalog)
     if good.empty:
         raise InputError("no usable pictures to split: see the column `issue` for why each was set aside")

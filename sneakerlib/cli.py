@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 
-from sneakerlib import InputError, __version__
+from sneakerlib import InputError, __version__, check_number
 
 
 class Parser(argparse.ArgumentParser):
@@ -117,7 +117,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _show(options: argparse.Namespace, content: dict, lines: list[str] | None = None) -> None:
     """Say what came out: as JSON for programs; for people as these lines, or one per number."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) if options.json else "\n".join(lines or _numbers(content))
+    plain = "utf" not in sys.stdout.encoding.lower()  # a console that cannot show every letter
+    text = json.dumps(content, indent=2, ensure_ascii=plain) if options.json else "\n".join(lines or _numbers(content))
     print(text, flush=True)
 
 
@@ -125,6 +126,8 @@ def _numbers(content: dict) -> Iterator[str]:
     for name, value in content.items():
         if isinstance(value, dict):
             yield from _numbers(value)
+        elif value is None:
+            yield f"     not known: {name}"
         elif isinstance(value, int | float):
             yield f"{round(value, 4):>8} {name}"
 
@@ -259,8 +262,13 @@ def _run(options):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb: 0 if all went well, 2 if something given is wrong, 1 if the work failed."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a name that the console lacks letters for ends nothing
     options = parser().parse_args(arguments)
     try:
+        for name, value in vars(options).items():
+            if isinstance(value, int | float):
+                check_number(name, value)
         return options.call(options) or 0
     except (InputError, RuntimeError, OSError) as error:  # the latter: no space, no permission
         print(f"sneakerlib: {error}", file=sys.stderr)

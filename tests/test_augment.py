@@ -96,7 +96,7 @@ def test_a_second_call_writes_nothing_and_another_seed_other_copies(filled, tabl
 
 
 def test_what_cannot_be_meant_is_refused(table, fresh, tmp_path):
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="of 1 or more"):
         augment.write(table, tmp_path / "a", 0)
     with pytest.raises(InputError, match="no training pictures"):
         augment.write(audit.apply(fresh, audit.audit(fresh, progress=False)), tmp_path / "a", 20)

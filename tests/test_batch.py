@@ -123,6 +123,20 @@ def test_resume_passes_over_what_is_done_and_repeats_what_changed(project, capsy
     assert repeated() == ["01_one", "02_two"]
 
 
+def test_another_kernel_that_is_called_python3_is_not_used(project, monkeypatch, tmp_path):
+    """Not the user's own one, nor one on Jupyter's path."""
+    for place, name in (("mine", "JUPYTER_DATA_DIR"), ("path", "JUPYTER_PATH")):
+        spec = tmp_path / place / "kernels/python3/kernel.json"
+        spec.parent.mkdir(parents=True)
+        spec.write_text(json.dumps({"argv": ["false"], "display_name": "Python 3", "language": "python"}))
+        monkeypatch.setenv(name, str(tmp_path / place))
+    notebook(project, "01_one", "import sys\nNUMBER = sys.executable")
+    before = dict(os.environ)
+    runner.run("out", only=["01"])
+    assert json.loads((project / "out/results/01_one.json").read_text())["number"] == sys.executable
+    assert dict(os.environ) == before
+
+
 def waiting(project):
     """A run whose second notebook goes on only once `out/hold` is gone."""
     wait = "import pathlib, time\npathlib.Path(RUN, 'here').touch()\n"

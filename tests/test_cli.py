@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -166,6 +167,31 @@ def test_only_some_labels(shoes, tmp_path, capsys):
     assert answer(capsys, "evaluate", tmp_path / "m", shoes)["n"] > 0
 
 
+def test_a_console_that_lacks_letters_ends_nothing(shoes, tmp_path):
+    """A class with an emoji, a path with a Greek letter, in a console of western Europe."""
+    (tmp_path / "λ").mkdir()
+    for name in ("aero 😀", "bolt"):
+        shutil.copytree(shoes / name.split()[0], tmp_path / "λ" / name)
+    command = [sys.executable, "-m", "sneakerlib.cli", "audit", str(tmp_path / "λ"), "--no-features"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "SNEAKERLIB_CACHE": str(tmp_path / "cache")}
+    for more in ([], ["--json"], ["--labels", "ψ"]):
+        done = subprocess.run([*command, *more], env=environment, capture_output=True, check=False)
+        assert done.returncode == (2 if more == ["--labels", "ψ"] else 0)
+        assert b"Traceback" not in done.stderr
+    done = subprocess.run([*command, "--json"], env=environment, capture_output=True, check=True)
+    assert json.loads(done.stdout)["pictures"] > 0
+
+
+@pytest.mark.parametrize("recipe", ["second-order", "scratch"])
+def test_without_validation_pictures_the_accuracy_is_not_known(shoes, tmp_path, capsys, recipe):
+    more = ["--val", "0", "--size", "32", *(["--epochs", "1"] if recipe == "scratch" else [])]
+    command = ["train", str(shoes), "--recipe", recipe, "--out", str(tmp_path / "m"), *more]
+    assert cli.main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["val_accuracy"] is None
+    assert cli.main(["evaluate", str(tmp_path / "m"), str(shoes), "--split", "test", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] > 0
+
+
 @pytest.fixture
 def wrong(shoes, model, tmp_path):
     """Everything that a user may get wrong, in one folder that must stay as it is."""
@@ -192,7 +218,7 @@ def wrong(shoes, model, tmp_path):
         ("collect terms.csv new --source magic", "there is no source magic: use openverse"),
         ("collect terms.csv new --source urls", "there is no file aero: the query of source urls is an address"),
         ("collect terms.csv new --source page", "'aero' is no address"),
-        ("collect terms.csv new --limit 0", "limit 0 finds nothing"),
+        ("collect terms.csv new --limit 0", "limit 0 is out of range: give a number of 1 or more"),
         ("collect terms.csv new --licence gpl", "there is no licence gpl: use cc0"),
         ("collect terms.csv new --allow-host nonsense", "--allow-host nonsense: write HOST:PORT"),
         ("collect terms.csv new --labels boots", "terms.csv has no label boots"),
@@ -209,14 +235,25 @@ def wrong(shoes, model, tmp_path):
         ("split bad.csv", "bad.csv has no column"),
         ("split shoes --val 0.9 --test 0.9", "add up to less than 1"),
         ("split shoes --labels boots", "no sub-folder boots under shoes"),
-        ("augment shoes new --per-class 0", "0 pictures per class are none: use at least 1"),
+        ("split shoes --seed -1", "seed -1 is out of range: give a number from 0 to 4294967295"),
+        ("split shoes --seed 4294967296", "seed 4294967296 is out of range"),
+        ("split shoes --val nan", "val nan is out of range: give a number from 0 to 1"),
+        ("train shoes --out new --test inf", "test inf is out of range"),
+        ("train shoes --out new --size 100000", "size 100000 is out of range: give a number from 32 to 4096"),
+        ("sample new --seed -7", "seed -7 is out of range"),
+        ("serve model --port 70000", "port 70000 is out of range: give a number from 0 to 65535"),
+        ("run --out new -p SEED -1", "SEED -1 is out of range"),
+        ("run --out new -p STORY_SIZE 8", "STORY_SIZE 8 is out of range: give a number from 32 to 4096"),
+        ("run --out new -p VAL_FRACTION nan", "VAL_FRACTION nan is out of range"),
+        ("run --out new -p FOLDS 1", "FOLDS 1 is out of range: give a number of 2 or more"),
+        ("augment shoes new --per-class 0", "per_class 0 is out of range: give a number of 1 or more"),
         ("augment empty new --per-class 9", "no pictures under empty"),
         ("augment shoes shoes --per-class 9", "shoes holds the originals"),
         ("train shoes --out new --recipe magic", "there is no recipe 'magic': use second-order, frozen"),
         ("train shoes --out new --backbone resnet51", "there is no backbone 'resnet51'"),
         ("train empty --out new", "no pictures under empty"),
-        ("train shoes --out new --size 0", "size 0 is too small"),
-        ("train shoes --out new --recipe scratch --epochs -1", "epochs must be at least 1, not -1"),
+        ("train shoes --out new --size 0", "size 0 is out of range: give a number from 32 to 4096"),
+        ("train shoes --out new --recipe scratch --epochs -1", "epochs -1 is out of range: give a number of 1 or more"),
         ("train shoes --out new --epochs 3", "solved, not trained by epochs: leave --epochs out"),
         (
             "train shoes --out new --recipe frozen --epochs 3",

@@ -70,7 +70,20 @@ def test_a_missing_part_is_named(trained, tmp_path, part):
         model_folder.load(tmp_path / "m")
 
 
-@pytest.mark.parametrize(("part", "content"), [("labels.json", "{"), ("labels.json", "{}"), ("model.keras", "no zip")])
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("labels.json", "{"),
+        ("labels.json", "{}"),
+        ("labels.json", "[1, 2]"),
+        ("labels.json", '{"labels": ["a"], "size": 32, "temperature": 1}'),
+        ("labels.json", '{"labels": 3, "size": 32, "temperature": 1}'),
+        ("history.csv", ""),
+        ("history.csv", "loss\n1\n"),
+        ("history.csv", "\0\0"),
+        ("model.keras", "no zip"),
+    ],
+)
 def test_a_damaged_part_is_named(trained, tmp_path, part, content):
     shutil.copytree(trained[0], tmp_path / "m")
     (tmp_path / "m" / part).write_text(content)

@@ -138,8 +138,8 @@ def test_many_pictures_get_fewer_channels(table, tmp_path, monkeypatch, small_li
     [
         ({"recipe": "magic"}, "there is no recipe 'magic': use second-order, frozen"),
         ({"recipe": "frozen", "epochs": 3}, "solved, not trained by epochs: leave --epochs out"),
-        ({"recipe": "second-order", "size": 4}, "size 4 is too small"),
-        ({"recipe": "scratch", "epochs": 0}, "epochs must be at least 1"),
+        ({"recipe": "second-order", "size": 4}, "size 4 is out of range: give a number from 32"),
+        ({"recipe": "scratch", "epochs": 0}, "epochs 0 is out of range: give a number of 1 or more"),
         ({"recipe": "frozen", "logs": "logs"}, "solved, not trained by epochs: leave --logs out"),
     ],
 )

@@ -84,8 +84,8 @@ def test_a_label_that_could_leave_the_folder_is_refused_with_its_row(label):
         ("label,query,limit\na,b,0\n", "row 2: limit '0' is not a number of pictures"),
         ("label,query,limit\na,b,-3\n", "row 2: limit '-3'"),
         ("label,query,split\na,b,dev\n", "row 2: split 'dev' is unknown: use train, val, test"),
-        ("", "is not a CSV"),
-        ('label,query\n"a,b\n', "is not a CSV"),
+        ("", "is empty: give a table"),
+        ('label,query\n"a,b\n', "is no table"),
     ],
 )
 def test_a_wrong_table_is_refused_with_the_row_and_the_cure(tmp_path, text, message):
@@ -95,5 +95,5 @@ def test_a_wrong_table_is_refused_with_the_row_and_the_cure(tmp_path, text, mess
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x9f" * 10)
-    with pytest.raises(InputError, match="is not a CSV"):
+    with pytest.raises(InputError, match="is not written in UTF-8"):
         searchterms.read(tmp_path / "a.csv")

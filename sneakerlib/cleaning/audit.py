@@ -9,6 +9,7 @@ import pandas as pd
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.cleaning import off_topic, twins
+from sneakerlib.runs import read_csv
 
 SMALLEST = 64  # pixels of the shorter side: what notebook 03 trains at; a smaller picture would have to be enlarged
 # What is done about each issue. drop: left out, nothing can be learned from it; quarantine: left out until a person has
@@ -143,7 +144,7 @@ def read_decisions(file: str | Path, catalog: pd.DataFrame) -> pd.DataFrame:
     """
     if not Path(file).is_file():
         raise InputError(f"there is no file {file}: write a CSV with the columns path, action, reason")
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table = read_csv(file)
     if missing := [column for column in ("path", "action") if column not in table]:
         raise InputError(f"{file} has no column {', '.join(missing)}: path, action and reason are wanted")
     known = set(catalog.path)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sneakerlib import InputError
+from sneakerlib import InputError, check_number
 from sneakerlib import catalog as catalogs
 from sneakerlib.pictures import QUALITY, encoded, standard
 from sneakerlib.runs import replacing, watch
@@ -70,8 +70,7 @@ def write(catalog: pd.DataFrame, out: str | Path, per_class: int, seed: int = 0,
     out, folder = Path(out), catalogs.folder_of(catalog)
     rows = catalogs.usable(catalog).drop_duplicates(["label", "sha256"])
     train = rows[rows.split.eq("train")]
-    if per_class < 1:
-        raise InputError(f"{per_class} pictures per class are none: use at least 1")
+    check_number("per_class", per_class)
     if train.empty:
         raise InputError("the catalog has no training pictures: split it first with `sneakerlib split`")
     if out.resolve() == folder.resolve():

@@ -143,7 +143,7 @@ def save(
         InputError: If something else is there.
     """
     check_target(folder)
-    used, best = catalogs.usable(catalog), best_accuracy(history)
+    used = catalogs.usable(catalog)
     rows = used[["path", "label", "sha256", "split"]].sort_values("path").to_csv(index=False, lineterminator="\n")
     info = {
         "labels": list(labels),
@@ -154,7 +154,7 @@ def save(
         "backbone": model.name,
         "recipe": recipe,
         "settings": settings or {},
-        "val_accuracy": None if np.isnan(best) else best,  # without validation pictures there is none
+        "val_accuracy": best_accuracy(history),
         "parameters": model.count_params(),
         "seed": seed,
         "pictures": {split: int(count) for split, count in used.split.value_counts().sort_index().items()},
@@ -185,10 +185,13 @@ def calibrate(folder: str | Path, temperature: float, abstain_below: float, labe
     write_json(file, info | {"temperature": temperature, "abstain_below": abstain_below, "label_noise": label_noise})
 
 
-def best_accuracy(history: pd.DataFrame) -> float:
-    """The validation accuracy of the epoch, or the penalty, that a model was left with; else the highest one."""
+def best_accuracy(history: pd.DataFrame) -> float | None:
+    """The validation accuracy of the epoch, or the penalty, that a model was left with; else the highest one.
+
+    None without validation pictures.
+    """
     kept = history.val_accuracy[history.kept.astype(bool)] if "kept" in history else history.val_accuracy
-    return float(kept.max())
+    return float(kept.max()) if kept.notna().any() else None
 
 
 def _card(info: dict) -> str:
@@ -228,16 +231,18 @@ def load(folder: str | Path | Saved) -> Saved:
         return folder
     check(folder := Path(folder))
     try:
-        info = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-        labels, size, temperature = info.pop("labels"), info.pop("size"), info.pop("temperature")
-    except (ValueError, KeyError) as error:
-        file = folder / "labels.json"
-        raise InputError(f"{file} is damaged ({error}): train the model again or copy it anew") from error
+        info = json.loads((folder / (part := "labels.json")).read_text(encoding="utf-8"))
+        labels, size, temperature = list(info.pop("labels")), info.pop("size"), info.pop("temperature")
+        history = pd.read_csv(folder / (part := "history.csv"), index_col="epoch")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # cut, emptied, or something else altogether
+        raise InputError(f"{folder / part} is damaged ({error}): train the model again or copy it anew") from error
     from sneakerlib.learning.networks import keras  # late: a missing part is named without waiting for TensorFlow
 
     try:
         model = keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
     except Exception as error:  # a broken zip, a strange layer, another Keras: each raises something else
         raise InputError(f"{folder / 'model.keras'} cannot be loaded: train the model again or copy it anew") from error
-    history = pd.read_csv(folder / "history.csv", index_col="epoch")
+    if len(labels) != model.output_shape[-1]:
+        many = f"{len(labels)} labels for {model.output_shape[-1]} answers"
+        raise InputError(f"{folder / 'labels.json'} is damaged ({many}): train the model again or copy it anew")
     return Saved(model, labels, size, temperature, info, history, catalogs.load(folder / "catalog.csv"), folder)

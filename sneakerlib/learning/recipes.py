@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from sneakerlib import InputError, pictures
+from sneakerlib import InputError, check_number, pictures
 from sneakerlib.catalog import class_numbers, usable
 from sneakerlib.learning import confidence, heads, model_folder, networks, training
 from sneakerlib.learning.backbones import OFFLINE, backbone
@@ -63,10 +63,8 @@ def checked(options: Options) -> Options:
         if getattr(options, name) is not None:
             raise InputError(f"the recipe {options.recipe} is solved, not trained by epochs: leave --{name} out")
     options = replace(options, **{name: own for name, own in defaults.items() if getattr(options, name) is None})
-    if options.size < training.SMALLEST:
-        raise InputError(f"size {options.size} is too small: use at least {training.SMALLEST} pixels")
-    if options.epochs < 1 and defaults["epochs"]:
-        raise InputError(f"epochs must be at least 1, not {options.epochs}")
+    for name in ("size", "seed", *(["epochs"] * bool(defaults["epochs"]))):
+        check_number(name, getattr(options, name))
     return options
 
 

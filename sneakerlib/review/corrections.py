@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from sneakerlib import InputError
-from sneakerlib.runs import write_csv
+from sneakerlib.runs import read_csv, write_csv
 
 ACTIONS = ("relabel", "drop", "keep")
 COLUMNS = ["path", "label", "action", "new_label", "reason"]
@@ -27,7 +27,7 @@ def load(file: str | Path) -> pd.DataFrame:
     """
     if not Path(file).exists():
         return pd.DataFrame(columns=COLUMNS, dtype=str)
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table = read_csv(file)
     if missing := [column for column in COLUMNS if column not in table]:
         raise InputError(f"{file} has no column {', '.join(missing)}: it needs {', '.join(COLUMNS)}")
     nameless = table.action.eq("relabel") & table.new_label.eq("")

@@ -9,7 +9,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from PIL import Image
 
-from sneakerlib import InputError
+from sneakerlib import InputError, check_number
 from sneakerlib.pictures import EXIF_ORIENTATION, encoded
 from sneakerlib.runs import replacing, watch
 from sneakerlib.sample.drawing import MODELS
@@ -50,6 +50,7 @@ def make(
     Raises:
         InputError: If a number is out of range, or `out` holds something else.
     """
+    check_number("seed", seed)
     if not 2 <= classes <= len(MODELS) or per_class < 12:
         raise InputError(
             f"a sample has 2 to {len(MODELS)} classes of at least 12 pictures, not {classes} of {per_class}"

@@ -1,21 +1,25 @@
 """Run the notebooks headless, each in a fresh kernel; stop at the first failure, resume where it stopped."""
 
 import ast
+import contextlib
 import difflib
 import hashlib
 import json
 import os
 import platform
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
 import nbformat
 import papermill
+from ipykernel.kernelspec import get_kernel_dict
 
 import sneakerlib
-from sneakerlib import InputError
+from sneakerlib import InputError, check_number
 from sneakerlib.runs import alone, replacing, sweep, write_json
 
 # The smoke setting, for notebooks that declare these parameters: everything runs, nothing is learned well.
@@ -73,11 +77,13 @@ def _typed(name: str, text, default):
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        value = text
+        value = float(text) if text.lower() in ("nan", "inf", "-inf") else text
     if isinstance(default, float) and type(value) is int:
         value = float(value)
     if type(value) is not type(default):
         raise InputError(f"parameter {name} takes a {type(default).__name__} such as {default!r}, not {text!r}")
+    if isinstance(value, int | float):
+        check_number(name, value)
     return value
 
 
@@ -118,11 +124,24 @@ def run(
     settings = parameters_for(notebooks, parameters or {}, common)
     with alone(out):
         sweep(out)
-        os.environ[INSIDE] = str(out)  # kernels inherit it
-        try:
+        with _kernels(**{INSIDE: str(out)}):
             return _run(notebooks, out, settings, _earlier(out) if resume else {})
+
+
+@contextlib.contextmanager
+def _kernels(**marks: str) -> Iterator[None]:
+    """Kernels that are started meanwhile run in this Python, whatever is installed as `python3`, and see `marks`."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / "kernels" / "python3" / "kernel.json"
+        write_json(spec, get_kernel_dict())
+        path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
+        earlier = dict(os.environ)
+        os.environ.update(marks, JUPYTER_PATH=path)
+        try:
+            yield
         finally:
-            os.environ.pop(INSIDE, None)
+            os.environ.clear()
+            os.environ.update(earlier)
 
 
 def _run(notebooks: list[Path], out: Path, settings: dict[str, dict], record: dict) -> dict:

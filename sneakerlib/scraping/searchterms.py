@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sneakerlib import InputError
+from sneakerlib import InputError, check_number
 from sneakerlib.catalog import SPLITS
+from sneakerlib.runs import read_csv
 
 COLUMNS = ["label", "query", "limit", "split", "source"]
 # Column names of an earlier project's files, which are still around.
@@ -30,13 +31,9 @@ def read(file: str | Path, limit: int | None = None, labels: list[str] | None = 
         InputError: If the file is no such table, or a row cannot be meant: with the row and what to do.
     """
     file = Path(file)
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"there is no file {file}: give a CSV with the columns label, query, limit") from error
-    except ValueError as error:
-        raise InputError(f"{file} is not a CSV ({str(error).splitlines()[0]}): see data/searchterms.csv") from error
-    table = check(table, str(file), limit)
+    if not file.is_file():
+        raise InputError(f"there is no file {file}: give a CSV with the columns label, query, limit")
+    table = check(read_csv(file, skipinitialspace=True), str(file), limit)
     if unknown := sorted(set(labels or []) - set(table.label)):
         raise InputError(f"{file} has no label {', '.join(unknown)}: check --labels")
     table = table[table.label.isin(labels or table.label)].reset_index(drop=True)
@@ -49,8 +46,8 @@ def check(table: pd.DataFrame, name: str = "the search terms", limit: int | None
     table = table.rename(columns=lambda column: EARLIER.get(str(column).strip(), str(column).strip()))
     if missing := [column for column in ("label", "query") if column not in table]:
         raise InputError(f"{name} has no column {', '.join(missing)}: label, query and limit are wanted")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit {limit} finds nothing: use at least 1")
+    if limit is not None:
+        check_number("limit", limit)
     if table.empty:
         raise InputError(f"{name} has no rows: write one per label and query")
     table = table.reindex(columns=COLUMNS, fill_value="").astype(str).map(str.strip)
