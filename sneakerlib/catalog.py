@@ -12,7 +12,7 @@ from PIL import Image
 
 from sneakerlib import InputError, check_number
 from sneakerlib.pictures import folder_of, header, quietly
-from sneakerlib.runs import read_csv, write_csv
+from sneakerlib.tables import read_csv, write_csv
 
 SPLITS = ("train", "val", "test")
 FACTS = ["path", "label", "sha256", "width", "height", "mode", "format"]

@@ -160,7 +160,7 @@ def _collect(options):
 def _audit(options):
     from sneakerlib import catalog
     from sneakerlib.cleaning import audit
-    from sneakerlib.runs import write_csv
+    from sneakerlib.tables import write_csv
 
     table = catalog.read(options.images, options.labels)
     findings = _call(audit.audit, options, catalog=table)

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
-from sneakerlib.runs import write_csv
+from sneakerlib.tables import write_csv
 
 BINS = 15  # of confidence, all of one width, as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from sneakerlib import InputError
 from sneakerlib.pictures import folder_of, open_rgb
-from sneakerlib.runs import replacing, write_csv
+from sneakerlib.runs import replacing
+from sneakerlib.tables import write_csv
 
 RIGHT, WRONG = "black", "#d1001c"
 COLOURS = sns.color_palette("colorblind")

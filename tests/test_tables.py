@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sneakerlib import InputError, catalog, runs
+from sneakerlib import InputError, catalog, tables
 from sneakerlib.cleaning import audit
 from sneakerlib.review import corrections
 from sneakerlib.scraping import searchterms
@@ -20,8 +20,8 @@ NAMES = st.text(st.sampled_from("\r\n\"';,=+-@\t\\ |é鞋😀" + string.ascii_le
 @given(st.lists(st.tuples(NAMES, NAMES), max_size=5))
 def test_any_name_survives_a_round_trip(tmp_path_factory, rows):
     file, table = tmp_path_factory.mktemp("t") / "t.csv", pd.DataFrame(rows, columns=["path", "label"], dtype=str)
-    runs.write_csv(file, table)
-    assert runs.read_csv(file).to_dict("records") == table.to_dict("records")
+    tables.write_csv(file, table)
+    assert tables.read_csv(file).to_dict("records") == table.to_dict("records")
 
 
 @pytest.mark.parametrize("name", ["Icon\r.jpg", "a\nb.jpg", 'q"uo,te.jpg', "=1+1.jpg", " lead.jpg"])
@@ -35,7 +35,9 @@ def test_a_picture_of_any_name_survives_in_a_catalog(fresh, tmp_path, name):
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_a_catalog_that_a_spreadsheet_has_saved_is_read(fresh, tmp_path, mark):
     catalog.save(fresh, tmp_path / "c.csv")
-    text = runs.read_csv(tmp_path / "c.csv").replace({"width": {r"$": ".0"}}, regex=True).to_csv(index=False, sep=mark)
+    text = (
+        tables.read_csv(tmp_path / "c.csv").replace({"width": {r"$": ".0"}}, regex=True).to_csv(index=False, sep=mark)
+    )
     (tmp_path / "c.csv").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8", newline="")
     again = catalog.load(tmp_path / "c.csv")
     assert again.path.tolist() == fresh.path.tolist() and again.width.tolist() == fresh.width.tolist()

@@ -9,7 +9,7 @@ import pandas as pd
 from sneakerlib import InputError
 from sneakerlib import catalog as catalogs
 from sneakerlib.cleaning import off_topic, twins
-from sneakerlib.runs import read_csv
+from sneakerlib.tables import read_csv
 
 SMALLEST = 64  # pixels of the shorter side: what notebook 03 trains at; a smaller picture would have to be enlarged
 # What is done about each issue. drop: left out, nothing can be learned from it; quarantine: left out until a person has

@@ -23,7 +23,8 @@ from sneakerlib import catalog as catalogs
 from sneakerlib.learning.confidence import as_predictions
 from sneakerlib.learning.engine import Engine, engine
 from sneakerlib.learning.features import answers, look
-from sneakerlib.runs import replacing, write_csv, write_json
+from sneakerlib.runs import replacing, write_json
+from sneakerlib.tables import write_csv
 
 PARTS = ("model.keras", "labels.json", "history.csv", "catalog.csv", "card.md")
 LIBRARIES = ("sneakerlib", "keras", "numpy", "pillow")

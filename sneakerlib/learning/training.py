@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
-from sneakerlib import InputError, runs
+from sneakerlib import InputError, runs, tables
 from sneakerlib.learning.quiet import keras
 
 BATCH = 32
@@ -160,7 +160,7 @@ def fit(
         if val and history.val_accuracy.idxmax() == epoch + 1:
             with runs.replacing(best) as beside:
                 model.save_weights(beside)
-        runs.write_csv(table, history)
+        tables.write_csv(table, history)
         with runs.replacing(state) as beside:
             network.save_weights(beside)
     if val:

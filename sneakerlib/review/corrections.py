@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from sneakerlib import InputError
-from sneakerlib.runs import read_csv, write_csv
+from sneakerlib.tables import read_csv, write_csv
 
 ACTIONS = ("relabel", "drop", "keep")
 COLUMNS = ["path", "label", "action", "new_label", "reason"]

@@ -16,11 +16,12 @@ import pandas as pd
 
 from sneakerlib import InputError, pictures
 from sneakerlib import catalog as catalogs
-from sneakerlib.runs import alone, half_written, replacing, sweep, watch, write_csv
+from sneakerlib.runs import alone, half_written, replacing, sweep, watch
 from sneakerlib.sample import loopback
 from sneakerlib.scraping.licences import KINDS, attribution, kind
 from sneakerlib.scraping.sources import SOURCES, Candidate
 from sneakerlib.scraping.web import FetchError, Web
+from sneakerlib.tables import write_csv
 
 MOST_PIXELS = 25_000_000  # of a picture: twice a phone's, and 150 MB while a PNG of them is decoded
 EXTENSIONS = {"JPEG": ".jpg", "MPO": ".jpg"}  # by content; the others are called as their format

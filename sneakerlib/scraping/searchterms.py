@@ -7,7 +7,7 @@ import pandas as pd
 
 from sneakerlib import InputError, check_number
 from sneakerlib.catalog import SPLITS
-from sneakerlib.runs import read_csv
+from sneakerlib.tables import read_csv
 
 COLUMNS = ["label", "query", "limit", "split", "source"]
 # Column names of an earlier project's files, which are still around.
