@@ -107,10 +107,8 @@ class Ridge:
             raise np.linalg.LinAlgError("the products cannot be inverted: the penalty is too small")
         # a weight per picture, or per number; of the inverse only the upper triangle holds what it should
         solved = blas.ssymm(1.0, inverse, self.wanted if self.by_pictures else self.sums)
-        said, together = (
-            np.empty_like(self.wanted),
-            _together(np.arange(len(self.wanted)) if groups is None else groups),
-        )
+        said = np.empty_like(self.wanted)
+        together = _together(np.arange(len(said)) if groups is None else groups)
         for some in (together[portion] for portion in _portions(len(together))):
             rows = np.concatenate(some)
             if self.by_pictures:
