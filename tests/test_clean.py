@@ -10,7 +10,7 @@ from conftest import save
 from PIL import Image, ImageFilter
 
 from sneakerlib import InputError, catalog
-from sneakerlib.cleaning import audit
+from sneakerlib.cleaning import audit, look
 from sneakerlib.sample import dataset
 from sneakerlib.sample.drawing import MODELS
 from sneakerlib.sample.studio import out_of_focus, photograph
@@ -220,3 +220,11 @@ def test_a_folder_without_a_single_picture_is_audited_all_the_same(tmp_path):
     assert audited(tmp_path).issue.tolist() == ["not-a-picture"] * 2
     with pytest.raises(InputError, match="no usable pictures to split"):
         audit.prepare(tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(("said", "turned"), [(0, False), (1, False), (6, True), (8, True), (9, False), (257, False)])
+def test_only_an_orientation_that_exists_turns_a_picture(tmp_path, said, turned):
+    exif = Image.Exif()
+    exif[0x0112] = said
+    Image.new("RGB", (90, 70), "teal").save(tmp_path / "a.jpg", exif=exif)
+    assert look.look(tmp_path / "a.jpg")["turned"] is turned

@@ -115,6 +115,10 @@ def run(
         RuntimeError: If a notebook fails; the message says in which cell, with which error, and where to look.
     """
     notebooks, out = series(only), Path(out).resolve()
+    for name in ("RUN", "IMAGES", "LABELS"):
+        if name in (parameters or {}):
+            option = {"RUN": "out"}.get(name, name.lower())
+            raise InputError(f"-p {name} would contradict --{option}: give --{option} instead")
     wanted = [Path(images) / label for label in ("", *(labels or []))] if images else []
     if missing := [str(folder) for folder in wanted if not folder.is_dir()]:
         raise InputError(f"there is no folder {missing[0]}: check --images and --labels")
