@@ -46,10 +46,8 @@ def look(file: Path) -> dict:
     try:
         picture = open_rgb(file, longest=LONGEST)
         with quietly(), Image.open(file) as image:
-            turned, animated = (
-                image.getexif().get(EXIF_ORIENTATION) in range(2, 9),
-                getattr(image, "is_animated", False),
-            )
+            turned = image.getexif().get(EXIF_ORIENTATION) in range(2, 9)  # some cameras write 0, which turns nothing
+            animated = getattr(image, "is_animated", False)
             seen = {"error": "", "turned": turned, "animated": animated, "profile": "icc_profile" in image.info}
             with suppress(KeyError, ImageCms.PyCMSError, OSError, TypeError, ValueError):
                 seen["profile"] = not ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))  # or it raises
