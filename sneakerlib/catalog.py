@@ -63,9 +63,9 @@ def _collected(folder: Path) -> dict[tuple[str, str], dict]:
     """What `collect` wrote down about the pictures of a folder, by path and content; empty if it never wrote there."""
     file = folder / COLLECTED
     try:
-        if not set(COLUMNS) <= set(read_csv(file)):  # the user's own, and happens to have this name
+        if not set(COLUMNS) <= set(pd.read_csv(file, nrows=0)):  # the user's own, and happens to have this name
             return {}
-    except InputError:
+    except (OSError, ValueError):
         return {}
     table = load(file)
     known = table.drop(columns=[*FACTS, "issue", "group"]).to_dict("records")
@@ -150,9 +150,9 @@ def load(file: str | Path) -> pd.DataFrame:
     if not file.is_file():
         raise InputError(f"there is no catalog {file}: make one with `sneakerlib split IMAGES --out {file}`")
     catalog = read_csv(file)
-    try:  # a spreadsheet may have made 254.0 of 254
-        catalog = catalog.astype({column: float for column in ("width", "height") if column in catalog})
-        catalog = catalog.astype({column: int for column in ("width", "height") if column in catalog})
+    try:
+        for column in {"width", "height"} & set(catalog):  # a spreadsheet may have made 254.0 of 254
+            catalog[column] = catalog[column].str.removesuffix(".0").astype(int)
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{file} is not a catalog ({reason}): make it anew with `sneakerlib split`") from error

@@ -132,6 +132,10 @@ def _numbers(content: dict) -> Iterator[str]:
             yield f"{round(value, 4):>8} {name}"
 
 
+def _complain(reason) -> None:
+    print(f"sneakerlib: {reason}", file=sys.stderr)
+
+
 def _call(function, options: argparse.Namespace, **more):
     """Call what a room offers with those options that it has parameters for."""
     known = vars(options) | {"progress": not options.json} | more
@@ -153,7 +157,7 @@ def _collect(options):
     content = {"out": options.out, "pictures": pictures.sort_index().to_dict(), "rejected": len(found.rejected)}
     _show(options, content | {"unfinished": unfinished})
     for search in unfinished:
-        print(f"sneakerlib: {search['label']}: {search['reason']}; the same command goes on", file=sys.stderr)
+        _complain(f"{search['label']}: {search['reason']}; the same command goes on")
     return 1 if unfinished else 0
 
 
@@ -236,7 +240,7 @@ def _classify(options):
             doubt = "" if saved.sure(row) else "not sure, perhaps "
             lines.append(f"{name}: {doubt}" + ", ".join(f"{label} {p:.3f}" for label, p in list(row.items())[:3]))
         except InputError as error:
-            print(f"sneakerlib: {error}", file=sys.stderr)
+            _complain(error)
     if answers:
         _show(options, answers, lines)
     return 0 if len(answers) == len(set(options.pictures)) else 2
@@ -271,10 +275,10 @@ def main(arguments: list[str] | None = None) -> int:
                 check_number(name, value)
         return options.call(options) or 0
     except (InputError, RuntimeError, OSError) as error:  # the latter: no space, no permission
-        print(f"sneakerlib: {error}", file=sys.stderr)
+        _complain(error)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        print("sneakerlib: stopped; the same command goes on (`sneakerlib run` with --resume)", file=sys.stderr)
+        _complain("stopped; the same command goes on (`sneakerlib run` with --resume)")
         return 130
 
 

@@ -35,12 +35,19 @@ def test_a_picture_of_any_name_survives_in_a_catalog(fresh, tmp_path, name):
 @pytest.mark.parametrize("mark", [";", "\t"])
 def test_a_catalog_that_a_spreadsheet_has_saved_is_read(fresh, tmp_path, mark):
     catalog.save(fresh, tmp_path / "c.csv")
-    text = (
-        tables.read_csv(tmp_path / "c.csv").replace({"width": {r"$": ".0"}}, regex=True).to_csv(index=False, sep=mark)
-    )
+    said = tables.read_csv(tmp_path / "c.csv")
+    text = said.assign(width=said.width + ".0").to_csv(index=False, sep=mark)
     (tmp_path / "c.csv").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8", newline="")
     again = catalog.load(tmp_path / "c.csv")
     assert again.path.tolist() == fresh.path.tolist() and again.width.tolist() == fresh.width.tolist()
+
+
+def test_a_width_that_is_no_whole_number_is_refused(fresh, tmp_path):
+    catalog.save(fresh, tmp_path / "c.csv")
+    said = tables.read_csv(tmp_path / "c.csv")
+    tables.write_csv(tmp_path / "c.csv", said.assign(width="254.7"))
+    with pytest.raises(InputError, match=r"is not a catalog .*254\.7"):
+        catalog.load(tmp_path / "c.csv")
 
 
 def readers(table):

@@ -63,8 +63,8 @@ class Ridge:
         for piece in by_numbers if self.by_pictures else [(rows, everything) for rows in _portions(len(features))]:
             x = self._vectors(*piece)
             self.scale += float(np.square(x / self.roots[piece[0]]).sum()) / len(features)
-            how = {"trans": self.by_pictures, "beta": 1.0, "c": self.products, "overwrite_c": True}
-            self.products = blas.ssyrk(1.0, x.T, **how)  # plus x @ x.T, or x.T @ x: half the work of multiplying
+            # plus x @ x.T, or x.T @ x: half the work of multiplying
+            self.products = blas.ssyrk(1.0, x.T, trans=self.by_pictures, beta=1.0, c=self.products, overwrite_c=True)
             if not self.by_pictures:
                 self.sums += x.T @ self.wanted[piece[0]]
 

@@ -138,10 +138,11 @@ class _Task:
         """Train by steps, see `training.fit`; a final one learns validation pictures, so none is left to judge it."""
         options, place = self.options, self.unfinished / ("final" if final else "steps")
         rows = self.catalog.assign(split=self.catalog.split.replace("val", "train")) if final else self.catalog
-        folder = pictures.prepare(rows, place / "prepared", progress=self.progress)
-        counted = training.balanced(class_numbers(usable(rows, "train").label, self.labels))
+        folder = pictures.prepare(rows, self.unfinished / "prepared", progress=self.progress)
+        targets = class_numbers(usable(rows, "train").label, self.labels)
+        weights = training.balanced(targets) if options.class_weights else None
         changes = training.changes(options.seed, moved=options.recipe == "fine-tune")
-        how = (options.seed, changes, counted if options.class_weights else None, options.logs, self.progress)
+        how = (options.seed, changes, weights, options.logs, self.progress)
         return training.fit(model, folder, self.labels, sizes, RATES[options.recipe], place, *how)
 
     def headed(self, model: keras.Model, network: keras.Model | str, solve: Callable) -> tuple:

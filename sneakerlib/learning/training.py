@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.class_weight import compute_class_weight
 
-from sneakerlib import InputError, runs, tables
+from sneakerlib import RANGES, InputError, runs, tables
 from sneakerlib.learning.quiet import keras
 
 BATCH = 32
-SMALLEST = 32  # pixels: a network halves them five times
+SMALLEST, _ = RANGES["size"]
 # Fine-tuning sees small pictures first (progressive resizing, Howard 2018, fast.ai's DAWNBench entry): of the size, and
 # of the epochs.
 SMALL_FIRST = {0.6: 3, 0.8: 2, 1.0: 1}

@@ -115,10 +115,9 @@ def run(
         RuntimeError: If a notebook fails; the message says in which cell, with which error, and where to look.
     """
     notebooks, out = series(only), Path(out).resolve()
-    for name in ("RUN", "IMAGES", "LABELS"):
+    for name, option in {"RUN": "--out", "IMAGES": "--images", "LABELS": "--labels"}.items():
         if name in (parameters or {}):
-            option = {"RUN": "out"}.get(name, name.lower())
-            raise InputError(f"-p {name} would contradict --{option}: give --{option} instead")
+            raise InputError(f"-p {name} would contradict {option}: give {option} instead")
     wanted = [Path(images) / label for label in ("", *(labels or []))] if images else []
     if missing := [str(folder) for folder in wanted if not folder.is_dir()]:
         raise InputError(f"there is no folder {missing[0]}: check --images and --labels")
@@ -128,24 +127,23 @@ def run(
     settings = parameters_for(notebooks, parameters or {}, common)
     with alone(out):
         sweep(out)
-        with _kernels(**{INSIDE: str(out)}):
+        with _kernels(out):
             return _run(notebooks, out, settings, _earlier(out) if resume else {})
 
 
 @contextlib.contextmanager
-def _kernels(**marks: str) -> Iterator[None]:
-    """Kernels that are started meanwhile run in this Python, whatever is installed as `python3`, and see `marks`."""
+def _kernels(out: Path) -> Iterator[None]:
+    """Kernels that are started meanwhile run in this Python, whatever is installed as `python3`, and know the run."""
     with tempfile.TemporaryDirectory() as folder:
         spec = Path(folder) / "kernels" / "python3" / "kernel.json"
         write_json(spec, get_kernel_dict())
-        path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
-        earlier = dict(os.environ)
-        os.environ.update(marks, JUPYTER_PATH=path)
+        path = os.environ.get("JUPYTER_PATH")
+        os.environ |= {INSIDE: str(out), "JUPYTER_PATH": os.pathsep.join(filter(None, [folder, path]))}
         try:
             yield
         finally:
-            os.environ.clear()
-            os.environ.update(earlier)
+            del os.environ[INSIDE], os.environ["JUPYTER_PATH"]
+            os.environ |= {} if path is None else {"JUPYTER_PATH": path}
 
 
 def _run(notebooks: list[Path], out: Path, settings: dict[str, dict], record: dict) -> dict:
